@@ -1,0 +1,1 @@
+"""Parts of the benchmark ``step_vs_official.py``: one module for each side, and what both share."""

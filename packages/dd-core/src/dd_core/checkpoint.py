@@ -1,0 +1,128 @@
+"""State of a long phase in one file that is always whole: written aside, then moved into place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from dd_core.errors import CheckpointError
+
+__all__ = [
+    "FORMAT",
+    "fingerprint",
+    "load_state",
+    "optimizer_tensors",
+    "restore_optimizer",
+    "save_state",
+    "write_atomically",
+]
+
+FORMAT = 1
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a crash, sees the old content or the new, never a part.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full; the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(scratch, 0o644)
+        os.replace(scratch, path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def save_state(
+    path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], *, key: str
+) -> None:
+    """Stores tensors and JSON-able facts.
+
+    Args:
+        path: The file; an old one is replaced.
+        tensors: Any names and shapes.
+        facts: JSON-able values.
+        key: What the state belongs to, such as a hash of settings; checked on loading.
+    """
+    flat = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    metadata = {"format": str(FORMAT), "key": key, "facts": json.dumps(facts)}
+    write_atomically(path, save(flat, metadata))
+
+
+def load_state(path: Path, *, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Reads what :func:`save_state` stored, or returns None where there is no file.
+
+    Raises:
+        CheckpointError: The file is damaged, of another format, or belongs to another key.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            found = metadata.get("format")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        facts = json.loads(metadata.get("facts", "null"))
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}). Delete it to repeat this phase from its beginning."
+        ) from None
+    if found != str(FORMAT):
+        raise CheckpointError(
+            f"{path} has format {found}, this version reads {FORMAT}. Use the version that wrote "
+            "it, or another folder."
+        )
+    if metadata.get("key") != key or not isinstance(facts, dict):
+        raise CheckpointError(
+            f"{path} belongs to a run with other settings, data or seed. Use another folder, or "
+            "delete it to begin anew."
+        )
+    return {name: t.to(torch.device("cpu")) for name, t in tensors.items()}, facts
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as named tensors, for :func:`save_state`."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for name, value in entry.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what :func:`optimizer_tensors` gave; settings of the groups stay as they are."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for full_name, tensor in tensors.items():
+        if full_name.startswith("optimizer."):
+            _, index, name = full_name.split(".", 2)
+            state.setdefault(int(index), {})[name] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def fingerprint(*parts: object) -> str:
+    """A short hash of settings, seeds and other fingerprints, for the key of a state.
+
+    >>> fingerprint({"lr": 1}) == fingerprint({"lr": 1}) != fingerprint({"lr": 2})
+    True
+    """
+    return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]

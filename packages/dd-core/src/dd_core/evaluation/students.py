@@ -1,0 +1,212 @@
+"""Students: networks trained from scratch on a distilled set, tested on real images."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dd_core.artifact import DistilledSet
+from dd_core.checkpoint import fingerprint, write_atomically
+from dd_core.errors import CheckpointError
+from dd_core.events import Listener, ignore
+from dd_core.images import LabeledImages
+from dd_core.networks import build_network
+from dd_core.progress import Phase
+from dd_core.runtime import Runtime, generator
+from dd_core.settings import NetworkSettings, StudentSettings
+from dd_core.training import TrainingSet, accuracy, total_steps, train, unfinished_progress
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Test accuracies of n students, in percent.
+
+    Attributes:
+        last: After the last epoch: the result.
+        best: The best of the test evaluations of each student. It is chosen on the test set, so
+            it is no result; papers that report it are compared with it.
+        curves: For each student, pairs of epoch and test accuracy.
+        seconds: Time of training and testing, over all attempts.
+    """
+
+    last: tuple[float, ...]
+    best: tuple[float, ...]
+    curves: tuple[tuple[tuple[float, float], ...], ...]
+    seconds: float
+
+    @property
+    def n(self) -> int:
+        """Number of students."""
+        return len(self.last)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the last accuracies."""
+        return statistics.fmean(self.last)
+
+    @property
+    def std(self) -> float:
+        """Sample standard deviation (n - 1) of the last accuracies; NaN for one student."""
+        return statistics.stdev(self.last) if self.n > 1 else float("nan")
+
+
+def evaluate(
+    data: DistilledSet,
+    test: LabeledImages,
+    network: NetworkSettings,
+    settings: StudentSettings,
+    *,
+    folder: Path,
+    seed: int,
+    runtime: Runtime,
+    listen: Listener = ignore,
+    phase: str = "students",
+    checkpoint_seconds: float = 15.0,
+) -> Evaluation:
+    """Trains students on the decoded set and tests each; a second call goes on from the folder.
+
+    The i-th student of two sets starts from the same weights, so sets are compared in pairs.
+    The test images choose nothing: the result is the last epoch's.
+
+    Args:
+        data: A distilled or selected set.
+        test: Real test images.
+        network: The students' architecture.
+        settings: Number and training of the students.
+        folder: Where results and unfinished states are kept.
+        seed: Seed of weights, order and augmentation.
+        runtime: Device and precision.
+        listen: Receives events.
+        phase: Name of the phase in the events.
+        checkpoint_seconds: Time between two stored states.
+
+    Raises:
+        CheckpointError: The folder belongs to another evaluation, or a file in it is damaged.
+        NonFiniteError: A loss is NaN or infinite.
+    """
+    device = runtime.device
+    test = test.to(device)
+    images, labels = (t.to(device) for t in data.decoded())
+    training = TrainingSet(images, labels, data.mean, data.std)
+    key = fingerprint(
+        asdict(network), asdict(settings), seed, runtime.dtype, test.fingerprint(),
+        _digest(data),
+    )  # fmt: skip
+    records = [_load_record(_path(folder, i), key) for i in range(settings.students)]
+    states = [folder / f"student_{i:03d}.unfinished" for i in range(settings.students)]
+    begun = [unfinished_progress(state, key=key) for state in states]
+    steps = total_steps(len(training), settings)
+    progress = Phase(
+        phase, settings.students * steps, "step", listen,
+        done=steps * sum(r is not None for r in records) + sum(done for done, _ in begun),
+        seconds=sum(float(str(r["seconds"])) for r in records if r) + sum(s for _, s in begun),
+    )  # fmt: skip
+    complete = all(record is not None for record in records)
+    for number, record in enumerate(records):
+        if record is None:
+            done = progress.done - begun[number][0]
+            records[number] = _one_student(
+                training, test, network, settings, number, done=done, key=key, folder=folder,
+                state=states[number], seed=seed, runtime=runtime, progress=progress,
+                checkpoint_seconds=checkpoint_seconds,
+            )  # fmt: skip
+    found = [record for record in records if record is not None]
+    curves = tuple(tuple((e, a) for e, a in _curve(record)) for record in found)
+    last = tuple(curve[-1][1] for curve in curves)
+    best = tuple(max(a for _, a in curve) for curve in curves)
+    seconds = progress.seconds if complete else progress.finish({"accuracy": last[-1]})
+    return Evaluation(last, best, curves, seconds)
+
+
+def _one_student(
+    training: TrainingSet,
+    test: LabeledImages,
+    network: NetworkSettings,
+    settings: StudentSettings,
+    number: int,
+    *,
+    done: int,
+    key: str,
+    folder: Path,
+    state: Path,
+    seed: int,
+    runtime: Runtime,
+    progress: Phase,
+    checkpoint_seconds: float,
+) -> dict[str, object]:
+    student = build_network(
+        network,
+        channels=test.channels,
+        size=test.size,
+        n_classes=test.n_classes,
+        seed=generator(seed, "student", number).initial_seed(),
+    ).to(runtime.device)
+    optimizer = torch.optim.AdamW(
+        student.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    steps = total_steps(len(training), settings)
+    count = min(settings.evaluations, steps)
+    moments = {round(steps * (i + 1) / count) for i in range(count)}
+    shown: dict[str, float] = {}
+
+    def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
+        if step in moments:
+            shown["accuracy"] = accuracy(student, test, runtime)
+            epoch = settings.epochs * step / steps
+            facts["curve"] = [*_curve(facts), [epoch, shown["accuracy"]]]
+        if progress.due():
+            shown["loss"] = loss.item()
+        progress.advance(done + step, shown)
+
+    facts = train(
+        student, optimizer, training, settings,
+        seed=generator(seed, "student training", number).initial_seed(), runtime=runtime,
+        state=state, key=key, checkpoint_seconds=checkpoint_seconds, after_step=after_step,
+    )  # fmt: skip
+    record = {"key": key, "curve": facts["curve"], "seconds": facts["seconds"]}
+    write_atomically(_path(folder, number), json.dumps(record).encode())
+    state.unlink(missing_ok=True)
+    return record
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"student_{number:03d}.json"
+
+
+def _load_record(path: Path, key: str) -> dict[str, object] | None:
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_bytes())
+        found = record["key"]
+        _curve(record)[-1]
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error!r}); delete it to train the student again."
+        ) from None
+    if found != key:
+        raise CheckpointError(
+            f"{path} belongs to an evaluation with other settings, data or seed. Use another "
+            "folder, or delete this one."
+        )
+    return dict(record)
+
+
+def _curve(record: dict[str, object]) -> list[list[float]]:
+    curve = record.get("curve", [])
+    return list(curve) if isinstance(curve, list) else []
+
+
+def _digest(data: DistilledSet) -> str:
+    pixels = data.images.detach().cpu().contiguous().numpy().tobytes()
+    return fingerprint(pixels, data.labels.tolist(), data.factor, data.mean, data.std)

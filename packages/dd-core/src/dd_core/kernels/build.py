@@ -1,0 +1,78 @@
+"""Compiles the C++ source with the machine's own compiler and keeps the library in a cache."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+__all__ = ["load_library"]
+
+_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17", "-shared", "-fPIC")
+
+
+def load_library(source_name: str) -> ctypes.CDLL:
+    """Compiles a source file of this package, or takes it from the cache, and loads it.
+
+    Args:
+        source_name: Name of a ``.cpp`` file beside this module.
+
+    Returns:
+        The loaded library.
+
+    Raises:
+        OSError: There is no compiler, or it failed; the message says which.
+    """
+    compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
+    if compiler is None:
+        raise OSError("no C++ compiler was found (looked for $CXX, c++ and g++)")
+    source = files("dd_core.kernels").joinpath(source_name).read_text()
+    # The target is this very processor, so its description is a part of the name.
+    text = "\n".join((source, " ".join(_FLAGS), compiler, _processor()))
+    key = hashlib.sha256(text.encode()).hexdigest()[:20]
+    for folder in (_cache_folder(), Path(tempfile.gettempdir()) / f"dd-core-{_user()}"):
+        try:
+            library = folder / f"{Path(source_name).stem}-{key}.so"
+            if not library.exists():
+                _compile(compiler, source, library)
+            return ctypes.CDLL(str(library))
+        except PermissionError:
+            continue
+    raise OSError("neither the cache folder nor the temporary folder can be written")
+
+
+def _compile(compiler: str, source: str, library: Path) -> None:
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
+        path, built = Path(scratch, "kernel.cpp"), Path(scratch, "kernel.so")
+        path.write_text(source)
+        command = [compiler, *_FLAGS, "-fopenmp", str(path), "-o", str(built)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if result.returncode:
+            last = result.stderr.strip().splitlines()[-1:] or ["no message"]
+            raise OSError(f"{compiler} failed: {last[0]}")
+        os.replace(built, library)  # atomic: another process never loads half a file
+
+
+def _cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "dd-core"
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() + platform.machine()
+    keys = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(dict.fromkeys(line for line in lines if line.startswith(keys)))

@@ -1,0 +1,372 @@
+"""The one outer loop: draw an extractor, match real and synthetic features, step the pixels."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dd_core.artifact import DistilledSet
+from dd_core.augment import Augmentation, Draw, apply, normalize
+from dd_core.checkpoint import (
+    fingerprint,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    write_atomically,
+)
+from dd_core.errors import CheckpointError, NonFiniteError, SettingsError
+from dd_core.events import Listener, Message, ignore
+from dd_core.extractors import Extractor, ExtractorPool
+from dd_core.images import LabeledImages
+from dd_core.objectives import build_objective, calibration_loss
+from dd_core.progress import Phase
+from dd_core.runtime import Runtime, generator
+from dd_core.selection import as_distilled
+from dd_core.settings import DistillSettings, NetworkSettings
+from dd_core.synthetic import decode, initial_pixels
+
+__all__ = ["Distillation", "Distiller", "distill"]
+
+_PLATEAU_PATIENCE = 500
+_GUARD_INTERVAL = 25
+_SYNTHETIC_CHUNK = 160
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What a distillation gave.
+
+    Attributes:
+        distilled: The synthetic set.
+        history: Mean loss over the classes of each iteration: ``match`` and ``calibration``.
+        seconds: Time over all attempts.
+    """
+
+    distilled: DistilledSet
+    history: dict[str, list[float]]
+    seconds: float
+
+
+class Distiller:
+    """The state of a distillation and its one step.
+
+    All classes take part in each step: features of the real batch of every class, features of
+    all synthetic views, one loss a class, their sum differentiated, one optimiser step, clamp.
+    Where the views of all classes would not fit the processor's cache, the sum is differentiated
+    class group by class group, which gives the same gradient.
+
+    The official loop steps one AdamW once a class, which moves a pixel sqrt(C) times as far as one
+    joint step; so the joint step here has the rate ``learning_rate * sqrt(C)`` for AdamW.
+
+    Args:
+        images: Real training images.
+        settings: The method.
+        network: The extractors' architecture.
+        pool: Extractors; None only for ``extractor="random"``.
+        seed: All draws follow from it and the iteration's number.
+        runtime: Device and precision.
+    """
+
+    def __init__(
+        self,
+        images: LabeledImages,
+        settings: DistillSettings,
+        network: NetworkSettings,
+        pool: ExtractorPool | None,
+        *,
+        seed: int = 0,
+        runtime: Runtime,
+    ) -> None:
+        if pool is None and settings.extractor == "blend":
+            raise SettingsError("extractor is 'blend', which needs a pool; pretrain one first.")
+        self.images = images.to(runtime.device)
+        self.settings, self.seed, self.runtime = settings, seed, runtime
+        self.objective = build_objective(settings)
+        self.extractor = Extractor(
+            network, self.images, None if settings.extractor == "random" else pool, seed
+        )
+        self.pixels = initial_pixels(self.images, settings.synthetic, seed).requires_grad_()
+        self.optimizer = self._make_optimizer()
+        self.history = torch.zeros(2, settings.iterations, device=runtime.device)
+        self.plateau = (math.inf, 0, 1.0)  # best loss, iterations since, factor of the rate
+        self._augmentation = Augmentation.parse(settings.augmentation)
+        self._batch_real = min(settings.batch_real, int(self.images.class_counts.min()))
+        self._features = runtime.optimize(self.extractor.blended.features)
+        self._synthetic = runtime.optimize(self._group_losses)
+        self._held = -1
+        self._real = torch.empty(0)
+        self._draw = Draw()
+
+    def step(self, iteration: int) -> Tensor:
+        """Runs one iteration of all classes and returns its two mean losses, shape (2,)."""
+        if iteration // self.settings.hold != self._held:
+            self._hold(iteration // self.settings.hold)
+        device = self.runtime.device
+        stream = generator(self.seed, "frequencies", iteration, device=device)
+        sample = self.objective.sample(self.extractor.blended.n_features, stream)
+        calibration_draw = self._draws(generator(self.seed, "calibration", iteration)).to(device)
+        losses = torch.zeros(2, device=device)
+        self.optimizer.zero_grad()
+        for start, stop in self._class_groups():
+            group = self._synthetic(
+                self.pixels[start:stop],
+                self._real[start:stop],
+                sample,
+                self._draw.group(start, stop),
+                calibration_draw.group(start, stop),
+                start,
+            )
+            (group[0] + self.settings.calibration * group[1]).backward()
+            losses += group.detach() / self.images.n_classes
+        self._guard(iteration, losses)
+        self.history[:, iteration] = losses
+        self._set_rate(iteration, losses)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.pixels.clamp_(0, 1)
+        return losses
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that determine the rest of the run."""
+        return {
+            "pixels": self.pixels,
+            "history": self.history,
+            **optimizer_tensors(self.optimizer),
+        }
+
+    def restore(self, tensors: dict[str, Tensor], plateau: tuple[float, int, float]) -> None:
+        """Puts back what :meth:`state` gave."""
+        with torch.no_grad():
+            self.pixels.copy_(tensors["pixels"])
+        self.history.copy_(tensors["history"])
+        restore_optimizer(self.optimizer, tensors)
+        self.plateau = plateau
+
+    @torch.no_grad()
+    def _hold(self, number: int) -> None:
+        """Draws extractor, real batch and augmentation, and computes the real features."""
+        self._held = number
+        device = self.runtime.device
+        self.extractor.draw(number)
+        self._draw = self._draws(generator(self.seed, "augmentation", number)).to(device)
+        stream = generator(self.seed, "real", number, device=device)
+        real = self.images.draw_per_class(self._batch_real, stream)
+        rows = [
+            self.objective.embed(self._real_features(real, label)[None])
+            for label in range(self.images.n_classes)
+        ]
+        self._real = torch.cat(rows)
+
+    def _real_features(self, real: Tensor, label: int) -> Tensor:
+        draw = self._draw.group(label, label + 1)
+        parts = []
+        for chunk in real[label].split(self.runtime.chunk_images):
+            x = normalize(chunk, self.images.mean, self.images.std)
+            parts.append(self._features(apply(x[None], draw)[0].to(self.runtime.dtype)))
+        return torch.cat(parts)
+
+    def _group_losses(
+        self,
+        pixels: Tensor,
+        real: Tensor,
+        sample: Tensor,
+        draw: Draw,
+        calibration: Draw,
+        first: int,
+    ) -> Tensor:
+        """Matching and calibration loss, each summed over consecutive classes: shape (2,)."""
+        views = decode(pixels, self.settings.synthetic.factor)
+        x = normalize(views, self.images.mean, self.images.std)
+        classes, n = x.shape[:2]
+        augmented = apply(x, draw).flatten(0, 1).to(self.runtime.dtype)
+        features = self.extractor.blended.features(augmented).unflatten(0, (classes, n))
+        match = self.objective.loss(real, self.objective.embed(features), sample).sum()
+        trained = self.extractor.trained
+        if not self.settings.calibration or trained is None:
+            return torch.stack((match, torch.zeros_like(match)))
+        again = apply(x, calibration).flatten(0, 1).to(self.runtime.dtype)
+        logits = trained(again).unflatten(0, (classes, n))
+        return torch.stack((match, calibration_loss(logits, first).sum()))
+
+    def _guard(self, iteration: int, losses: Tensor) -> None:
+        """Stops before a step on a bad loss; off the CPU it looks now and then, not to wait."""
+        if self.runtime.device.type != "cpu" and iteration % _GUARD_INTERVAL:
+            return
+        if not bool(torch.isfinite(losses).all()):
+            match, calibration = losses.tolist()
+            raise NonFiniteError(
+                f"The loss at iteration {iteration} is not finite (matching {match}, calibration "
+                f"{calibration}). The last good state is stored; lower learning_rate (it is "
+                f"{self.settings.learning_rate}), or use precision float32."
+            )
+
+    def _draws(self, stream: torch.Generator) -> Draw:
+        shared = self.settings.augmentation_draws == "shared"
+        return self._augmentation.draw(
+            1 if shared else self.images.n_classes, self.images.size, stream
+        )
+
+    def _class_groups(self) -> list[tuple[int, int]]:
+        views = self.pixels.shape[1] * self.settings.synthetic.factor**2
+        classes = self.images.n_classes
+        many = classes if self.runtime.device.type != "cpu" else max(1, _SYNTHETIC_CHUNK // views)
+        return [(s, min(s + many, classes)) for s in range(0, classes, many)]
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        s = self.settings
+        if s.optimizer == "sgd":
+            return torch.optim.SGD(
+                [self.pixels], s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
+            )
+        return torch.optim.AdamW([self.pixels], self._joint_rate(), weight_decay=s.weight_decay)
+
+    def _joint_rate(self) -> float:
+        s = self.settings
+        joint = math.sqrt(self.images.n_classes) if s.optimizer == "adamw" else 1.0
+        return s.learning_rate * joint
+
+    def _set_rate(self, iteration: int, losses: Tensor) -> None:
+        factor = 1.0
+        if self.settings.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
+        elif self.settings.schedule == "plateau":
+            best, since, factor = self.plateau
+            now = losses.sum().item()
+            best, since = (now, 0) if now < best * (1 - 1e-4) else (best, since + 1)
+            if since > _PLATEAU_PATIENCE:
+                since, factor = 0, factor / 2
+            self.plateau = (best, since, factor)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._joint_rate() * factor
+
+
+def distill(
+    images: LabeledImages,
+    settings: DistillSettings,
+    network: NetworkSettings,
+    *,
+    pool: ExtractorPool | None,
+    folder: Path,
+    seed: int,
+    runtime: Runtime,
+    listen: Listener = ignore,
+    phase: str | None = None,
+    checkpoint_seconds: float = 15.0,
+) -> Distillation:
+    """Distils a set, storing its state now and then; a second call goes on from there.
+
+    An interrupted and resumed run gives the same pixels, bit for bit, on the same machine.
+
+    Args:
+        images: Real training images.
+        settings: The method and all that it needs.
+        network: The extractors' architecture.
+        pool: Extractors from :func:`dd_core.pretrain.pretrain_pool`; None for random ones.
+        folder: Where state and result are kept.
+        seed: Seed of every draw.
+        runtime: Device and precision.
+        listen: Receives events.
+        phase: Name of the phase in the events, by default ``distill`` and the method.
+        checkpoint_seconds: Time between two stored states.
+
+    Raises:
+        SettingsError, DataError: The settings do not fit the images.
+        CheckpointError: The folder holds another run, or a damaged file.
+        NonFiniteError: The loss is NaN or infinite; the last good state is stored.
+    """
+    key = fingerprint(
+        asdict(settings), asdict(network), seed, images.fingerprint(), runtime.dtype,
+        None if pool is None else pool.fingerprint(),
+    )  # fmt: skip
+    if (complete := _load_complete(folder, key)) is not None:
+        phase_name = phase or f"distill {settings.method}"
+        Phase(phase_name, settings.iterations, "iteration", listen,
+              done=settings.iterations, seconds=complete.seconds)  # fmt: skip
+        return complete
+    distiller = Distiller(images, settings, network, pool, seed=seed, runtime=runtime)
+    if distiller._batch_real < settings.batch_real:
+        smallest = f"the smallest class has {distiller._batch_real} images"
+        listen(Message(f"batch_real is {distiller._batch_real}: {smallest}", "warning"))
+    state = folder / "state.safetensors"
+    first, seconds = 0, 0.0
+    if (stored := load_state(state, key=key)) is not None:
+        tensors, facts = stored
+        best, since, factor = facts["plateau"]
+        distiller.restore(tensors, (math.inf if best is None else best, since, factor))
+        first, seconds = facts["iteration"], facts["seconds"]
+    progress = Phase(
+        phase or f"distill {settings.method}",
+        settings.iterations, "iteration", listen, done=first, seconds=seconds,
+    )  # fmt: skip
+
+    def save(iteration: int) -> None:
+        best, since, factor = distiller.plateau
+        plateau = [best if math.isfinite(best) else None, since, factor]
+        facts = {"iteration": iteration, "seconds": progress.seconds, "plateau": plateau}
+        save_state(state, distiller.state(), facts, key=key)
+
+    saved_at = time.perf_counter()
+    for iteration in range(first, settings.iterations):
+        try:
+            losses = distiller.step(iteration)
+        except NonFiniteError:
+            if bool(torch.isfinite(distiller.pixels).all()):
+                save(iteration)
+            raise
+        values = None
+        if progress.due():
+            values = {"match": losses[0].item(), "calibration": losses[1].item()}
+        progress.advance(iteration + 1, values)
+        if time.perf_counter() - saved_at > checkpoint_seconds:
+            save(iteration + 1)
+            saved_at = time.perf_counter()
+    result = _complete(distiller, network, progress.finish())
+    result.distilled.save(folder / "distilled")
+    facts = {"key": key, "seconds": result.seconds, "history": result.history}
+    write_atomically(folder / _COMPLETE, json.dumps(facts).encode())
+    state.unlink(missing_ok=True)
+    return result
+
+
+_COMPLETE = "complete.json"
+
+
+def _complete(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:
+    provenance: dict[str, object] = {
+        "method": distiller.settings.method,
+        "settings": asdict(distiller.settings),
+        "network": asdict(network),
+        "seed": distiller.seed,
+        "precision": distiller.runtime.precision,
+        "seconds": seconds,
+    }
+    distilled = as_distilled(
+        distiller.pixels, distiller.images, distiller.settings.synthetic.factor, provenance
+    )
+    names = ("match", "calibration")
+    history = dict(zip(names, distiller.history.tolist(), strict=True))
+    return Distillation(distilled, history, seconds)
+
+
+def _load_complete(folder: Path, key: str) -> Distillation | None:
+    path = folder / _COMPLETE
+    if not path.exists():
+        return None
+    try:
+        facts = json.loads(path.read_bytes())
+        found, history, seconds = facts["key"], facts["history"], float(facts["seconds"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to distil again.") from None
+    if found != key:
+        raise CheckpointError(
+            f"{path} belongs to a distillation with other settings, data or seed. Use another "
+            "folder, or delete this one."
+        )
+    return Distillation(DistilledSet.load(folder / "distilled"), history, seconds)

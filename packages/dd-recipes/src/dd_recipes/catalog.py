@@ -1,0 +1,88 @@
+"""The recipes that the package carries: every .toml file under ``recipes/``.
+
+Nothing is registered: a file put there is found. Its name (without .toml) is the recipe's.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from dd_core.errors import UserError
+
+__all__ = ["Entry", "entries", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A recipe file: its name and its text."""
+
+    name: str
+    text: str
+
+    @property
+    def title(self) -> str:
+        """The recipe's title, or an empty string where the file has none."""
+        return str(tomllib.loads(self.text).get("title", ""))
+
+
+def entries() -> tuple[Entry, ...]:
+    """All recipes of the package, sorted by name.
+
+    >>> "quickstart" in [entry.name for entry in entries()]
+    True
+    """
+    found = _toml_files(files("dd_recipes") / "recipes")
+    return tuple(sorted((_read(path) for path in found), key=lambda entry: entry.name))
+
+
+def find(name: str) -> Entry:
+    """The recipe of that name, or of that path to a .toml file.
+
+    Raises:
+        UserError: There is none; the message names those that are like it.
+
+    >>> find("quickstart").name
+    'quickstart'
+    """
+    if name.endswith(".toml"):
+        return _read_path(Path(name))
+    known = entries()
+    for entry in known:
+        if entry.name == name:
+            return entry
+    raise UserError(f"There is no recipe {name!r}. {_advice(name, [e.name for e in known])}")
+
+
+def _advice(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    close += [k for k in known if name and name in k and k not in close]
+    if close:
+        return f"Did you mean {' or '.join(close)}?"
+    return f"There are {', '.join(known)}; a path to a .toml file of your own does too."
+
+
+def _toml_files(folder: Traversable) -> Iterator[Traversable]:
+    for item in folder.iterdir():
+        if item.is_dir():
+            yield from _toml_files(item)
+        elif item.name.endswith(".toml"):
+            yield item
+
+
+def _read(path: Traversable) -> Entry:
+    return Entry(path.name.removesuffix(".toml"), path.read_text("utf-8"))
+
+
+def _read_path(path: Path) -> Entry:
+    if not path.is_file():
+        raise UserError(f"There is no recipe file {path}. 'dd-recipes list' names the recipes.")
+    try:
+        return _read(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); a recipe is a TOML file.") from None

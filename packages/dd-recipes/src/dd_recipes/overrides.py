@@ -1,0 +1,96 @@
+"""Changes to a recipe before it is checked: ``--set key=value`` and ``--budget smoke``."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from dd_core.errors import SettingsError
+
+__all__ = ["SMOKE", "apply_overrides", "slug", "smoke"]
+
+# A run of seconds that goes through every phase; its accuracies mean nothing.
+SMOKE: Mapping[str, Mapping[str, object]] = {
+    "network": {"width": 8},
+    "pretrain": {"networks": 1, "epochs": 1},
+    "students": {"students": 2, "epochs": 6},
+}
+SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16, "n_frequencies": 32}
+
+
+def slug(label: str) -> str:
+    """A method's label as a folder name and as a key for ``--set``.
+
+    >>> slug("Random real, rho = 1")
+    'random-real-rho-1'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
+    """A recipe's raw tables with some values replaced.
+
+    Args:
+        raw: Tables as read from TOML.
+        pairs: ``key=value``, where key is a dotted path such as ``students.epochs`` or
+            ``methods.ncfm.settings.iterations`` (a method by its label in lower case) and value
+            is TOML; what is not TOML is taken as a string.
+
+    Raises:
+        SettingsError: No ``=``, or the path leads nowhere.
+
+    >>> apply_overrides({"students": {"epochs": 3}}, ["students.epochs=10"])
+    {'students': {'epochs': 10}}
+    """
+    result = deepcopy(dict(raw))
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SettingsError(f"--set {pair!r} is not key=value, as in students.epochs=100.")
+        *parents, last = key.strip().split(".")
+        _descend(result, parents, key.strip())[last] = _parse(value.strip())
+    return result
+
+
+def smoke(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's raw tables with the smallest budget that still goes through every phase."""
+    result = deepcopy(dict(raw))
+    for section, values in SMOKE.items():
+        result.setdefault(section, {}).update(values)
+    for method in result.get("methods", []):
+        if method.get("kind") == "distill":
+            method.setdefault("settings", {}).update(SMOKE_DISTILL)
+    return result
+
+
+def _descend(table: dict[str, Any], parents: list[str], key: str) -> dict[str, Any]:
+    here: Any = table
+    for name in parents:
+        children = _children(here)
+        if name not in children:
+            known = ", ".join(children) or "nothing"
+            raise SettingsError(f"--set {key}: there is no {name!r} here; there is {known}.")
+        here = children[name]
+    if not isinstance(here, dict):
+        raise SettingsError(f"--set {key}: {'.'.join(parents)} is not a table of settings.")
+    return here
+
+
+def _children(here: object) -> dict[str, Any]:
+    """Tables by name; the methods, a list, by the slugs of their labels."""
+    if isinstance(here, dict):
+        return {k: v for k, v in here.items() if isinstance(v, dict | list)}
+    if isinstance(here, list):
+        return {slug(str(item.get("label", ""))): item for item in here if isinstance(item, dict)}
+    return {}
+
+
+def _parse(text: str) -> object:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if parsed.keys() == {"value"} else text

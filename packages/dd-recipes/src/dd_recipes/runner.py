@@ -1,0 +1,219 @@
+"""Runs a recipe in a folder, phase by phase; every phase goes on where it was stopped.
+
+The order is: pool of extractors, then for each method its small set and the students. Each
+phase owns a sub-folder and loads its result from there at once when it is complete, so running
+a complete recipe again costs seconds.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dd_core.artifact import DistilledSet
+from dd_core.errors import UserError
+from dd_core.evaluation import Evaluation, evaluate
+from dd_core.events import Event, Listener, Message, ignore
+from dd_core.extractors import ExtractorPool
+from dd_core.images import ImageData
+from dd_core.minmax import distill
+from dd_core.pretrain import pretrain_pool
+from dd_core.runtime import Runtime, choose_runtime, environment
+from dd_core.selection import select_random
+from dd_core.settings import DistillSettings
+from dd_recipes.assets import load_data
+from dd_recipes.recipe import Method, Recipe
+from dd_recipes.results import Results, Row
+from dd_recipes.runfolder import EventLog, RunFolder, open_folder, phase_seconds, write_json
+from dd_recipes.toml import dump
+
+__all__ = ["Hardware", "reproduce"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What the user asks of the hardware; ``auto`` leaves the choice to dd-core.
+
+    Attributes:
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        compile: ``auto``, ``on`` or ``off``.
+    """
+
+    device: str = "auto"
+    precision: str = "auto"
+    compile: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every phase of one run shares."""
+
+    recipe: Recipe
+    folder: RunFolder
+    data: ImageData
+    runtime: Runtime
+    listen: Listener
+
+
+def reproduce(
+    recipe: Recipe,
+    out: Path,
+    *,
+    data_root: Path | None = None,
+    hardware: Hardware | None = None,
+    listen: Listener = ignore,
+    command: Sequence[str] = (),
+) -> Results:
+    """Runs a recipe, or goes on with it.
+
+    Args:
+        recipe: The recipe.
+        out: Run folder; new, empty, or that of the same recipe, seed, settings and data.
+        data_root: Folder of the data set, for recipes that need one.
+        hardware: Wishes for device, precision and compile; a run that goes on keeps its own.
+        listen: Receives every event.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: The folder, the data or a wish does not fit.
+        RunError: A phase failed; what was complete is kept.
+    """
+    with open_folder(out) as folder:
+        data = load_data(recipe.data, data_root)
+        identity = {
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "data": data.train.fingerprint()[:16] + data.test.fingerprint()[:16],
+            **recipe.computation(),
+        }
+        runtime = _runtime(folder, identity, hardware or Hardware())
+        _write_settings(folder, recipe, command)
+        with _logged(folder, listen) as both:
+            both(Message(runtime.summary))
+            return _phases(_Run(recipe, folder, data, runtime, both))
+
+
+def _phases(run: _Run) -> Results:
+    pool = _pool(run)
+    pool_seconds = phase_seconds(run.folder.path / "events.jsonl", "pool")
+    rows: list[Row] = []
+    for method in run.recipe.methods:
+        rows.append(_measure(run, method, pool))
+        results = _results(run, pool_seconds if run.recipe.needs_pool else None, rows)
+        write_json(run.folder.path / "results.json", results.as_json())
+    return results
+
+
+def _pool(run: _Run) -> ExtractorPool | None:
+    if not run.recipe.needs_pool:
+        return None
+    return pretrain_pool(
+        run.data.train, run.recipe.network, run.recipe.pretrain,
+        folder=run.folder.path / "pool", seed=run.recipe.seed, runtime=run.runtime,
+        listen=run.listen,
+    )  # fmt: skip
+
+
+def _measure(run: _Run, method: Method, pool: ExtractorPool | None) -> Row:
+    """Makes one method's small set, trains students on it and stores both."""
+    folder = run.folder.method(method.slug)
+    small, seconds, history = _small_set(run, method, pool)
+    students = evaluate(
+        small, run.data.test, run.recipe.network, run.recipe.students,
+        folder=folder / "students", seed=run.recipe.seed, runtime=run.runtime,
+        listen=run.listen, phase=f"students {method.label}",
+    )  # fmt: skip
+    write_json(folder / "curves.json", _curves(history, students))
+    return Row(
+        label=method.label, slug=method.slug, kind=method.kind, about=method.about,
+        ipc=method.synthetic.ipc, factor=method.synthetic.factor,
+        last=tuple(students.last), best=tuple(students.best),
+        distill_seconds=seconds, student_seconds=students.seconds, published=method.published,
+    )  # fmt: skip
+
+
+def _small_set(
+    run: _Run, method: Method, pool: ExtractorPool | None
+) -> tuple[DistilledSet, float | None, dict[str, list[float]]]:
+    """The small set, the seconds of its distillation and the losses on the way."""
+    folder = run.folder.method(method.slug)
+    settings = method.settings
+    if isinstance(settings, DistillSettings):
+        result = distill(
+            run.data.train, settings, run.recipe.network,
+            pool=pool if settings.extractor == "blend" else None,
+            folder=folder / "distillation", seed=run.recipe.seed, runtime=run.runtime,
+            listen=run.listen, phase=f"distill {method.label}",
+        )  # fmt: skip
+        small, seconds, history = result.distilled, result.seconds, result.history
+    else:
+        small = select_random(run.data.train, settings, seed=run.recipe.seed)
+        seconds, history = None, {}
+    small.save(folder / "distilled")
+    return small, seconds, dict(history)
+
+
+def _curves(history: dict[str, list[float]], students: Evaluation) -> dict[str, Any]:
+    return {"losses": history, "students": students.curves}
+
+
+def _results(run: _Run, pool_seconds: float | None, rows: list[Row]) -> Results:
+    return Results(
+        recipe=run.recipe.name, title=run.recipe.title, seed=run.recipe.seed,
+        data=run.data.name, class_names=run.data.train.class_names,
+        train_images=len(run.data.train), test_images=len(run.data.test),
+        runtime=run.runtime.summary, pool_seconds=pool_seconds,
+        rows=tuple(rows), methods=len(run.recipe.methods),
+    )  # fmt: skip
+
+
+def _runtime(folder: RunFolder, identity: dict[str, Any], wish: Hardware) -> Runtime:
+    """Chooses the runtime of a new run, or takes that of the run in the folder."""
+    stored = folder.stored_runtime(identity)
+    if stored is None:
+        runtime = choose_runtime(wish.device, wish.precision, wish.compile)
+        folder.create(identity, runtime.as_record())
+        return runtime
+    began = Runtime.from_record(stored)
+    compile_ = "on" if began.compile else "off"
+    for name, wished, there in (
+        ("--device", wish.device, began.device_name),
+        ("--precision", wish.precision, began.precision),
+        ("--compile", wish.compile, compile_),
+    ):
+        if wished not in ("auto", there):
+            raise UserError(
+                f"{folder.path} holds a run with {name} {there}, and {wished} was asked for; "
+                f"leave {name} out to go on, or give another folder with --out."
+            )
+    # Not the record alone: this also applies the number of threads to the process.
+    choose_runtime(began.device_name, began.precision, compile_, began.threads)
+    return began
+
+
+def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> None:
+    """Writes what ran: settings (also as TOML, which runs again) and the environment."""
+    write_json(folder.path / "config.json", recipe.tables())
+    (folder.path / "config.toml").write_text(dump(recipe.tables()) + "\n", "utf-8")
+    if not (folder.path / "environment.json").exists():
+        record = {**environment(), "command": shlex.join(command)}
+        write_json(folder.path / "environment.json", record)
+
+
+@contextmanager
+def _logged(folder: RunFolder, listen: Listener) -> Iterator[Listener]:
+    log = EventLog(folder.path / "events.jsonl")
+
+    def both(event: Event) -> None:
+        log(event)
+        listen(event)
+
+    try:
+        yield both
+    finally:
+        log.close()
