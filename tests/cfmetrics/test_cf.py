@@ -237,6 +237,9 @@ def test_gradient_is_finite_where_the_square_root_has_none():
         a.grad = None
         ncf_distance(a, b, frequencies=t, alpha=0.9, beta=0.1).backward()
         assert torch.isfinite(a.grad).all()
+    p = torch.zeros(2, 3, requires_grad=True)  # Exactly 0, where a modulus has no gradient.
+    ncf_distance_parts((p[0], p[1]), (torch.ones(3), torch.zeros(3))).backward()
+    assert torch.isfinite(p.grad).all()
     ncf_distance(x.detach(), y, frequencies=t).backward()
     assert (y.grad.abs() < 1e-3).all()
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-import array_api_compat.numpy as numpy_namespace
 import numpy as np
 
 Array: TypeAlias = Any
@@ -50,7 +49,12 @@ def float_arrays(arrays: Mapping[str, Any]) -> tuple[Namespace, list[Array]]:
     """
     tensors = [name for name, value in arrays.items() if is_torch(value)]
     if not tensors:
-        return numpy_namespace, [_numpy_array(name, value) for name, value in arrays.items()]
+        # Imported here, since it imports all of NumPy down to f2py and its tests.
+        import array_api_compat.numpy as numpy_namespace
+
+        return numpy_namespace, [
+            _numpy_array(numpy_namespace, name, value) for name, value in arrays.items()
+        ]
     for name, value in arrays.items():
         if not is_torch(value):
             raise TypeError(
@@ -191,14 +195,14 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def _numpy_array(name: str, value: Any) -> Array:
+def _numpy_array(xp: Namespace, name: str, value: Any) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.filled()")
     try:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as one array: {error}") from error
-    array = _as_float(numpy_namespace, name, array)
+    array = _as_float(xp, name, array)
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)
     finite = np.isfinite(array)

@@ -216,4 +216,5 @@ def _cutout_mask(groups: int, size: int, generator: torch.Generator) -> Tensor:
     start = torch.randint(0, size + 1 - hole % 2, (2, groups, 1), generator=generator) - hole // 2
     index = torch.arange(size)
     rows, columns = ((index >= s) & (index < s + hole) for s in start)
-    return (~(rows[:, :, None] & columns[:, None, :])).float()
+    inside = rows[:, :, None] & columns[:, None, :]
+    return torch.logical_not(inside).float()

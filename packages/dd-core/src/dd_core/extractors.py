@@ -70,7 +70,7 @@ class ExtractorPool:
         """SHA-256 of all weights, in hexadecimal."""
         digest = hashlib.sha256()
         for weights in (*self.initial, *self.trained):
-            for name, tensor in weights.items():
+            for name, tensor in sorted(weights.items()):
                 digest.update(name.encode())
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

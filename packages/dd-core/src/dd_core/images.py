@@ -126,7 +126,7 @@ class LabeledImages:
         beyond = torch.arange(longest, device=keys.device) >= counts[:, None]
         chosen = keys.masked_fill_(beyond, 2.0).topk(n, dim=1, largest=False, sorted=True).indices
         index = order[(starts[:, None] + chosen).flatten()]
-        return self.pixels[index].unflatten(0, (self.n_classes, n))
+        return self.pixels[index].view(self.n_classes, n, *self.pixels.shape[1:])
 
     def to(self, device: torch.device) -> LabeledImages:
         """The same images on another device."""

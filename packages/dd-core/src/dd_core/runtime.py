@@ -9,10 +9,8 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any, Literal
@@ -20,13 +18,13 @@ from urllib.parse import urlparse
 from urllib.request import url2pathname
 
 import torch
-import torch.nn.functional as F
 
 from dd_core.errors import SettingsError
 from dd_core.kernels import kernel_status
 
 __all__ = ["Runtime", "choose_runtime", "environment", "generator"]
 
+_BFLOAT16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "Arm BF16"}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -93,8 +91,8 @@ def choose_runtime(
 ) -> Runtime:
     """Chooses what the hardware does fast and applies the number of threads.
 
-    On the CPU, bfloat16 is taken where a short measurement shows convolutions at least 1.3 times
-    as fast in it (AMX, AVX-512 BF16, SVE BF16). The networks run eagerly there, because the fused
+    On the CPU, bfloat16 is taken where the processor has instructions for it (AMX, AVX-512 BF16,
+    Arm BF16). The networks run eagerly there, because the fused
     kernel of :mod:`dd_core.kernels` does what the compiler would do, and better. On CUDA, bfloat16
     is taken from compute capability 8 on, and ``torch.compile`` where it works.
 
@@ -165,7 +163,8 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processor": _processor_name(),
         "cores": os.cpu_count(),
-        "packages": {name: found for name in packages if (found := _version(name))},
+        "packages": {name: found for name in packages if (found := _version(name))}
+        | {"torch": str(torch.__version__)},
         "commit": _commit(),
     }
     if torch.cuda.is_available():
@@ -190,30 +189,25 @@ def _fast_precision(name: str) -> tuple[str, str]:
     if name != "cpu":
         major, minor = torch.cuda.get_device_capability(name)
         return ("bfloat16" if major >= 8 else "float32"), f"compute capability {major}.{minor}"
-    gain = _bfloat16_gain()
-    if gain >= 1.3:
-        return "bfloat16", f"bfloat16 convolutions measured {gain:.1f}x as fast as float32"
-    return "float32", f"bfloat16 convolutions measured only {gain:.1f}x as fast as float32"
+    found = _BFLOAT16_FLAGS.keys() & _processor_flags()
+    if found:
+        names = ", ".join(sorted(_BFLOAT16_FLAGS[flag] for flag in found))
+        return "bfloat16", f"the processor multiplies bfloat16 matrices ({names})"
+    return "float32", "the processor has no instructions for bfloat16 matrices"
 
 
-@cache
-def _bfloat16_gain() -> float:
-    """Time of a float32 convolution over that of a bfloat16 one (best of several, alternating)."""
-    best = {torch.float32: float("inf"), torch.bfloat16: float("inf")}
-    operands = {}
-    for dtype in best:
-        x = torch.ones(32, 64, 16, 16, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        operands[dtype] = (x, torch.ones(64, 64, 3, 3, dtype=dtype))
+def _processor_flags() -> set[str]:
+    """Instruction sets as Linux names them; empty elsewhere.
+
+    They are read, not measured: a measurement on a busy machine could choose otherwise the next
+    time, and the same seed would give other numbers.
+    """
     try:
-        with torch.no_grad():
-            for _ in range(6):
-                for dtype, (x, weight) in operands.items():
-                    start = time.perf_counter()
-                    F.conv2d(x, weight, padding=1)
-                    best[dtype] = min(best[dtype], time.perf_counter() - start)
-    except RuntimeError:  # a build without bfloat16 convolutions
-        return 0.0
-    return best[torch.float32] / best[torch.bfloat16]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return set()
+    found = [line for line in lines if line.startswith(("flags", "Features"))]
+    return set(found[0].partition(":")[2].split()) if found else set()
 
 
 def _compiler_works(name: str) -> bool:

@@ -121,8 +121,9 @@ def evaluate(
     curves = tuple(tuple((e, a) for e, a in _curve(record)) for record in found)
     last = tuple(curve[-1][1] for curve in curves)
     best = tuple(max(a for _, a in curve) for curve in curves)
-    seconds = progress.seconds if complete else progress.finish({"accuracy": last[-1]})
-    return Evaluation(last, best, curves, seconds)
+    if not complete:
+        progress.finish({"accuracy": last[-1]})
+    return Evaluation(last, best, curves, sum(float(str(r["seconds"])) for r in found))
 
 
 def _one_student(

@@ -37,18 +37,24 @@ def load_library(source_name: str) -> ctypes.CDLL:
     text = "\n".join((source, " ".join(_FLAGS), compiler, _processor()))
     key = hashlib.sha256(text.encode()).hexdigest()[:20]
     for folder in (_cache_folder(), Path(tempfile.gettempdir()) / f"dd-core-{_user()}"):
-        try:
-            library = folder / f"{Path(source_name).stem}-{key}.so"
-            if not library.exists():
-                _compile(compiler, source, library)
-            return ctypes.CDLL(str(library))
-        except PermissionError:
-            continue
+        library = folder / f"{Path(source_name).stem}-{key}.so"
+        if not library.exists():
+            if not _writable(folder):
+                continue
+            _compile(compiler, source, library)
+        return ctypes.CDLL(str(library))
     raise OSError("neither the cache folder nor the temporary folder can be written")
 
 
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def _compile(compiler: str, source: str, library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
         path, built = Path(scratch, "kernel.cpp"), Path(scratch, "kernel.so")
         path.write_text(source)

@@ -41,9 +41,10 @@ def instance_norm_relu_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     >>> instance_norm_relu_pool(x, torch.ones(1), torch.zeros(1)).round(decimals=3).item()
     0.5
     """
-    fused = x.device.type == "cpu" and x.dtype in _SUFFIX and x.shape[1] % 16 == 0
-    if fused and _library() is not None and not torch.compiler.is_compiling():
-        return _Fused.apply(x, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
+    if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _SUFFIX:
+        return _reference(x, weight, bias)
+    if x.shape[1] % 16 == 0 and _library() is not None:
+        return _Fused.apply(x, weight, bias)  # type: ignore[no-any-return]
     return _reference(x, weight, bias)
 
 
@@ -67,7 +68,8 @@ class _Fused(torch.autograd.Function):
         x = x.contiguous(memory_format=torch.channels_last)
         weight, bias = weight.float().contiguous(), bias.float().contiguous()
         n, c, h, w = x.shape
-        out = x.new_empty((n, c, h // 2, w // 2), memory_format=torch.channels_last)
+        shape = (n, c, h // 2, w // 2)
+        out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
         mean, rstd = torch.empty((2, n, c), dtype=torch.float32)
         _call("forward", x.dtype, (x, weight, bias, out, mean, rstd), x.shape, EPS)
         ctx.save_for_backward(x, weight, bias, mean, rstd)

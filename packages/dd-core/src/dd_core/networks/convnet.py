@@ -44,10 +44,10 @@ class ConvNet(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        padding = [3 if size == 28 else 1] + [1] * (depth - 1)
+        self._paddings = [3 if size == 28 else 1] + [1] * (depth - 1)
         inputs = [channels] + [width] * (depth - 1)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(i, width, 3, padding=p) for i, p in zip(inputs, padding, strict=True)
+            nn.Conv2d(i, width, 3, padding=p) for i, p in zip(inputs, self._paddings, strict=True)
         )
         self.norms = nn.ModuleList(
             nn.GroupNorm(width, width) if norm == "instance" else nn.Identity()
@@ -56,18 +56,15 @@ class ConvNet(nn.Module):
         final = (32 if size == 28 else size) // 2**depth
         self.n_features = width * final**2
         self.classifier = nn.Linear(self.n_features, n_classes)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def features(self, images: Tensor) -> Tensor:
         """The last pooled feature map, flattened channel by channel: (n, n_features)."""
         x = images.contiguous(memory_format=torch.channels_last)
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = F.conv2d(
-                x,
-                convolution.weight.to(x.dtype),
-                convolution.bias.to(x.dtype),
-                padding=convolution.padding,
-            )
+        blocks = zip(self.convolutions, self.norms, self._paddings, strict=True)
+        for convolution, norm, padding in blocks:
+            weight, bias = convolution.weight.to(x.dtype), convolution.bias.to(x.dtype)
+            x = F.conv2d(x, weight, bias, padding=padding)
             if isinstance(norm, nn.GroupNorm):
                 x = instance_norm_relu_pool(x, norm.weight, norm.bias)
             else:

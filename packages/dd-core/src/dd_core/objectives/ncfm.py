@@ -42,7 +42,7 @@ class NCFM:
 
     def loss(self, real: Tensor, synthetic: Tensor, sample: Tensor) -> Tensor:
         """The scaled distance of each class."""
-        distance = ncf_distance(
+        distance: Tensor = ncf_distance(
             real,
             synthetic,
             frequencies=sample.to(real.dtype),

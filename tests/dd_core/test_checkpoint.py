@@ -1,0 +1,103 @@
+"""States: whole or absent, and never of another run."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+import torch
+from dd_core.checkpoint import (
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    write_atomically,
+)
+from dd_core.errors import CheckpointError
+from safetensors.torch import save
+
+
+def stored(tmp_path):
+    path = tmp_path / "deep" / "state.safetensors"
+    save_state(path, {"a": torch.arange(6.0).view(2, 3)}, {"step": 3, "x": None}, key="k")
+    return path
+
+
+def test_round_trip(tmp_path):
+    tensors, facts = load_state(stored(tmp_path), key="k")
+    assert torch.equal(tensors["a"], torch.arange(6.0).view(2, 3))
+    assert facts == {"step": 3, "x": None}
+
+
+def test_absent_is_none(tmp_path):
+    assert load_state(tmp_path / "none", key="k") is None
+
+
+def test_other_key_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="other settings, data or seed"):
+        load_state(stored(tmp_path), key="other")
+
+
+def test_other_format_is_refused(tmp_path):
+    path = stored(tmp_path)
+    path.write_bytes(save({"a": torch.zeros(1)}, {"format": "9", "key": "k", "facts": "{}"}))
+    with pytest.raises(CheckpointError, match="has format 9"):
+        load_state(path, key="k")
+
+
+def test_damaged_files_give_one_error_or_the_same_structure(tmp_path):
+    """Truncations are always seen; a flipped bit in the header never raises anything else."""
+    path = stored(tmp_path)
+    content = path.read_bytes()
+    draws = random.Random(0)
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(CheckpointError):
+            load_state(path, key="k")
+    for _ in range(200):
+        flipped = bytearray(content)
+        flipped[draws.randrange(len(content))] ^= 1 << draws.randrange(8)
+        path.write_bytes(bytes(flipped))
+        try:
+            load_state(path, key="k")
+        except CheckpointError:
+            continue
+
+
+def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_optimizer_goes_on_as_if_never_stopped(kind):
+    def make(weight):
+        if kind == "sgd":
+            return torch.optim.SGD([weight], 0.1, momentum=0.9)
+        return torch.optim.AdamW([weight], 0.1)
+
+    gradients = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    results = []
+    for interrupted in (False, True):
+        weight = torch.ones(4, requires_grad=True)
+        optimizer = make(weight)
+        for i, gradient in enumerate(gradients):
+            if interrupted and i == 3:
+                tensors = {k: v.clone() for k, v in optimizer_tensors(optimizer).items()}
+                weight = weight.detach().clone().requires_grad_()
+                optimizer = make(weight)
+                restore_optimizer(optimizer, tensors)
+            weight.grad = gradient.clone()
+            optimizer.step()
+        results.append(weight.detach())
+    assert torch.equal(*results)

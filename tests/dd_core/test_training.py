@@ -1,0 +1,120 @@
+"""The training loop: its stream of batches, its learning, its resumption."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from dd_core import NonFiniteError, PretrainSettings, StudentSettings
+from dd_core.networks import build_network
+from dd_core.training import (
+    TrainingSet,
+    _batch_of_stream,
+    _cutmix,
+    accuracy,
+    total_steps,
+    train,
+    unfinished_progress,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+QUICK = PretrainSettings(networks=1, epochs=4, batch_size=16, learning_rate=0.05)
+
+
+class Stop(Exception):
+    """Raised to interrupt a training."""
+
+
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(1, 30), batch=st.integers(1, 30), seed=st.integers(0, 99))
+def test_batches_are_full_and_each_pass_sees_every_image_once(n, batch, seed):
+    batch = min(n, batch)
+    stream = [i for step in range(n) for i in _batch_of_stream(step, batch, n, seed).tolist()]
+    assert len(stream) == n * batch
+    for epoch in range(batch):
+        assert sorted(stream[epoch * n : (epoch + 1) * n]) == list(range(n))
+
+
+def test_steps_are_epochs_times_batches():
+    assert total_steps(400, replace(QUICK, epochs=10, batch_size=128)) == 31
+    assert total_steps(40, replace(QUICK, epochs=10, batch_size=128)) == 10
+
+
+def test_cutmix_takes_one_box_from_another_image_and_shares_labels():
+    images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 16, 16)
+    mixed_seen = 0
+    for seed in range(40):
+        mixed, other, share = _cutmix(images, 0.5, torch.Generator().manual_seed(seed))
+        if other is None:
+            assert torch.equal(mixed, images) and share == 1.0
+            continue
+        mixed_seen += 1
+        for i in range(8):
+            own = (mixed[i] == i).float().mean().item()
+            if other[i] != i:
+                assert own == pytest.approx(share)
+                assert ((mixed[i] == i) | (mixed[i] == other[i])).all()
+    assert 8 < mixed_seen < 32
+
+
+def run(images, network, runtime, tmp_path, stop_at=None, name="state", limits=QUICK):
+    model = build_network(network, channels=1, size=16, n_classes=3, seed=0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    rates = []
+
+    def after_step(step, loss, facts):
+        rates.append(optimizer.param_groups[0]["lr"])
+        if step == stop_at:
+            raise Stop
+
+    data = TrainingSet(images.pixels, images.labels, images.mean, images.std)
+    facts = train(
+        model, optimizer, data, limits, seed=0, runtime=runtime, state=tmp_path / name,
+        key="k", checkpoint_seconds=0.0, after_step=after_step,
+    )  # fmt: skip
+    return model, facts, rates
+
+
+def test_it_learns(images, test_images, network, runtime, tmp_path):
+    limits = replace(QUICK, epochs=40, augmentation="none", cutmix=0.0)
+    model, _, _ = run(images, network, runtime, tmp_path, limits=limits)
+    assert accuracy(model, test_images, runtime) > 90
+
+
+def test_rate_falls_at_the_milestones(images, network, runtime, tmp_path):
+    limits = replace(QUICK, milestones=(0.5,), gamma=0.1)
+    _, _, rates = run(images, network, runtime, tmp_path, limits=limits)
+    assert rates == [0.05] * 8 + [pytest.approx(0.005)] * 7
+
+
+def test_interrupted_training_resumes_to_the_same_weights(images, network, runtime, tmp_path):
+    whole, _, _ = run(images, network, runtime, tmp_path, name="whole")
+    for stop_at in (3, 8):
+        with pytest.raises(Stop):
+            run(images, network, runtime, tmp_path, stop_at=stop_at)
+    assert unfinished_progress(tmp_path / "state", key="k")[0] == 7
+    resumed, facts, _ = run(images, network, runtime, tmp_path)
+    assert float(facts["seconds"]) > 0
+    for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_infinite_loss_stops_with_the_state_before_it(images, network, runtime, tmp_path):
+    limits = replace(QUICK, learning_rate=1e30)
+    with pytest.raises(NonFiniteError, match="lower learning_rate"):
+        run(images, network, runtime, tmp_path, limits=limits)
+    assert unfinished_progress(tmp_path / "state", key="k")[0] > 0
+
+
+def test_accuracy_counts_right_answers(test_images, runtime):
+    class Constant(torch.nn.Module):
+        def forward(self, x):
+            return torch.tensor([0.0, 1.0, 0.0]).expand(len(x), 3)
+
+    assert accuracy(Constant(), test_images, runtime) == pytest.approx(100 / 3)
+
+
+def test_students_and_pretraining_fit_the_protocol():
+    assert total_steps(10, StudentSettings(epochs=3, batch_size=5)) == 6
