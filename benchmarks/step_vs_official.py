@@ -13,11 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from stepbench.check import TOLERANCE, compare
 from stepbench.checkout import Checkout
 from stepbench.measure import Result, measure
-from stepbench.worker import FAILED, USER_ERROR, BenchmarkError, Options
+from stepbench.worker import FAILED, INSTALL, USER_ERROR, BenchmarkError, Options
 from stepbench.workload import WORKLOADS, Workload
 
 _LINE = "{:<8} {:>10} {:>13} {:>7} {:>13} {:>9} {:>12} {:>4}"
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _measure(checkout, options)
     except BenchmarkError as error:
         return _stop(str(error), error.code)
-    except (OSError, ImportError) as error:
+    except ImportError as error:
+        return _stop(f"{error}; {INSTALL}", USER_ERROR)
+    except FileNotFoundError as error:
         return _stop(str(error), USER_ERROR)
     except KeyboardInterrupt:
         return _stop("interrupted", 130)
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _measure(checkout: Checkout, options: argparse.Namespace) -> None:
     """Measure the chosen workloads, printing and writing each as soon as it is known."""
     if options.json:
-        options.json.write_text("[]\n")  # a path that cannot be written is an error now, not later
+        _write(options.json, [])  # a path that cannot be written is an error now, not later
     sides = Options(
         options.official,
         options.threads,
@@ -61,6 +64,7 @@ def _measure(checkout: Checkout, options: argparse.Namespace) -> None:
         options.precision,
         options.compile,
         options.official_loader,
+        options.debug,
     )
     _introduce(checkout, options)
     results: list[Result] = []
@@ -73,8 +77,15 @@ def _measure(checkout: Checkout, options: argparse.Namespace) -> None:
         print(_line(result), flush=True)
         if options.json:
             records = [each.as_record(checkout, sides) for each in results]
-            options.json.write_text(json.dumps(records, indent=2) + "\n")
+            _write(options.json, records)
     _explain(results)
+
+
+def _write(path: Path, records: list[dict[str, Any]]) -> None:
+    try:
+        path.write_text(json.dumps(records, indent=2) + "\n")
+    except OSError as error:
+        raise BenchmarkError(f"cannot write {path}: {error.strerror}", USER_ERROR) from None
 
 
 def _introduce(checkout: Checkout, options: argparse.Namespace) -> None:
@@ -82,7 +93,7 @@ def _introduce(checkout: Checkout, options: argparse.Namespace) -> None:
     for work in options.workloads:
         print(f"  {work.name}: {work.title}")
     print("CIFAR-10 shapes, 10 classes, ConvNet-3 of width 128; the real images are random noise.")
-    print(f"CPU, {options.threads} threads, {options.repeats} rounds, {_load()}", flush=True)
+    print(f"CPU; threads: {options.threads}; rounds: {options.repeats}; {_load()}", flush=True)
 
 
 def _load() -> str:
@@ -91,7 +102,7 @@ def _load() -> str:
         return "load unknown"
     load = os.getloadavg()[0]
     busy = "; other programs are running, so the figures are not reliable" if load > 0.5 else ""
-    return f"load {load:.1f}{busy}"
+    return f"load before: {load:.1f}{busy}"
 
 
 def _line(result: Result) -> str:
@@ -110,8 +121,10 @@ def _line(result: Result) -> str:
 
 def _explain(results: Sequence[Result]) -> None:
     first = ", ".join(f"{each.work.name} {each.ours.warmup_seconds:.1f} s" for each in results)
+    cpu = ", ".join(f"{each.work.name} {each.cpu_ratio:.1f}x" for each in results)
     print("\nSeconds: median over the rounds. MB: peak during the iterations less the imports.")
     print(f"Ours before the first measured iteration (compilation, first iterations): {first}.")
+    print(f"Ratio of processor seconds, which other programs disturb less: {cpu}.")
 
 
 def _check_values(checkout: Checkout) -> int:
@@ -149,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--workloads", type=_workloads, default=list(WORKLOADS.values()), metavar="a,b,c",
         help="which to measure (default: all)")  # fmt: skip
     add("--repeats", type=_at_least_one, default=5, help="rounds, in each both sides (default: 5)")
-    add("--seconds", type=float, default=4.0, help="least length of a turn (default: 4)")
+    add("--seconds", type=_positive, default=4.0, help="least length of a turn (default: 4)")
     add("--threads", type=_at_least_one, default=2, help="CPU threads of a side (default: 2)")
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     add("--check-values", action="store_true",
@@ -159,7 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--allocator", default="keep", choices=("keep", "system"),
         help="both sides: keep freed memory (default, faster), or glibc's own way")  # fmt: skip
     add("--official-loader", default="direct", choices=("direct", "async"),
-        help="official side: draw batches directly (default, faster), or by its thread")  # fmt: skip
+        help="official side: draw batches directly (default, faster) or by its thread")  # fmt: skip
+    add("--debug", action="store_true", help="print the traceback of a side that fails")
     return parser
 
 
@@ -176,6 +190,16 @@ def _at_least_one(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
 
 
 if __name__ == "__main__":

@@ -56,6 +56,11 @@ class Result:
         return self.official.seconds / self.ours.seconds
 
     @property
+    def cpu_ratio(self) -> float:
+        """The same in processor seconds."""
+        return self.official.cpu_seconds / self.ours.cpu_seconds
+
+    @property
     def ratios(self) -> list[float]:
         """The same, round by round."""
         pairs = zip(self.ours.turns, self.official.turns, strict=True)

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -16,7 +17,9 @@ from stepbench import memory
 from stepbench.workload import Workload
 
 USER_ERROR, FAILED = 2, 1
+INSTALL = 'run: python -m pip install "./packages/cfmetrics[torch]" ./packages/dd-core'
 SideName = Literal["ours", "official"]
+_TITLES = {"ours": "our side", "official": "the official side"}
 
 
 class BenchmarkError(Exception):
@@ -37,6 +40,7 @@ class Options:
     precision: str
     compiled: str
     official_loader: str
+    debug: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,9 @@ class Worker:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the process."""
+        """End the process: it stops, and removes its files, when the pipe is closed."""
+        self._pipe.close()
+        self._process.join(timeout=10)
         if self._process.is_alive():
             self._process.terminate()
             self._process.join()
@@ -131,7 +137,7 @@ class Worker:
         except EOFError:
             self._process.join()
             raise BenchmarkError(
-                f"the process of the {self.name} side ended with code {self._process.exitcode}; "
+                f"the process of {_TITLES[self.name]} ended with code {self._process.exitcode}; "
                 "if it was killed, choose a workload that needs less memory"
             ) from None
         if failure is not None:
@@ -177,10 +183,12 @@ def _serve(pipe: Connection, name: SideName, work: Workload, options: Options) -
                 iteration += request
     except (EOFError, KeyboardInterrupt):
         return
-    except (ImportError, FileNotFoundError) as error:
-        pipe.send((f"the {name} side cannot start: {error}", USER_ERROR))
+    except ImportError as error:
+        pipe.send((f"{_TITLES[name]} cannot start: {error}; {INSTALL}", USER_ERROR))
     except Exception as error:
-        pipe.send((f"the {name} side failed: {type(error).__name__}: {error}", FAILED))
+        if options.debug:
+            traceback.print_exc()
+        pipe.send((f"{_TITLES[name]} failed: {type(error).__name__}: {error}", FAILED))
 
 
 def _import(name: SideName, options: Options) -> float:

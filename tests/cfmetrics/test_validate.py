@@ -5,13 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import cfmetrics
 from cfmetrics import (
     CharacteristicParts,
     amplitude_phase,
-    characteristic_parts,
     ncf_distance,
     ncf_distance_parts,
 )
@@ -51,8 +49,6 @@ PARTS = CharacteristicParts(np.ones(3), np.zeros(3))
         ({"y": [["a", "b"]]}, TypeError, "y has dtype <U1; pass real numbers"),
         ({"y": [[1.0], [2.0, 3.0]]}, ValueError, "y cannot be read as one array"),
         ({"x": np.ma.masked_array(X)}, TypeError, "x is a masked array"),
-        ({"x": torch.zeros(4, 2)}, TypeError, "y is a ndarray but x is a torch tensor; pass torch"),
-        ({"frequencies": torch.ones(3, 2)}, TypeError, "x is a ndarray but frequencies is a torch"),
         ({"alpha": -1}, ValueError, "alpha is -1 and beta is 0.5; pass weights >= 0"),
         ({"beta": -0.1}, ValueError, "alpha is 0.5 and beta is -0.1; pass weights >= 0"),
         ({"alpha": 0, "beta": 0.0}, ValueError, "alpha and beta are both 0; make at least one"),
@@ -69,17 +65,6 @@ def test_bad_input_is_named(arguments, error, message):
         ncf_distance(**{"x": X, "y": X, "frequencies": T, **arguments})
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64])
-def test_bad_torch_dtype_is_named(dtype):
-    with pytest.raises(TypeError, match=f"x has dtype {dtype}; pass real numbers"):
-        characteristic_parts(torch.zeros(4, 2, dtype=dtype), torch.ones(3, 2))
-
-
-def test_two_devices_are_named():
-    with pytest.raises(ValueError, match="frequencies is on device meta but x is on cpu"):
-        characteristic_parts(torch.zeros(4, 2), torch.ones(3, 2, device="meta"))
-
-
 @pytest.mark.parametrize("function", [amplitude_phase, ncf_distance_parts])
 @pytest.mark.parametrize(
     ("other", "error", "message"),
@@ -89,7 +74,6 @@ def test_two_devices_are_named():
         ((np.ones(2), np.ones(2)), ValueError, "the same number of frequencies"),
         ((np.ones(3), np.ones(2)), ValueError, "real and imag must have one shape"),
         ((np.ones(3), np.full(3, np.nan)), ValueError, "y_parts.imag holds 3 NaN"),
-        ((torch.ones(3), torch.ones(3)), TypeError, "x_parts.real is a ndarray but y_parts.real"),
     ],
 )
 def test_bad_parts_are_named(function, other, error, message):
@@ -101,12 +85,6 @@ def test_batches_of_parts_must_match():
     two, three = ((np.ones((n, 3)), np.ones((n, 3))) for n in (2, 3))
     with pytest.raises(ValueError, match="batch shapes of x_parts and y_parts"):
         amplitude_phase(two, three)
-
-
-def test_half_precision_parts_are_widened():
-    zero = torch.zeros(3, dtype=torch.float16)
-    amplitude, phase = amplitude_phase((zero + 1, zero), (zero + 0.5, zero))
-    assert amplitude.dtype == phase.dtype == torch.float32
 
 
 def test_inputs_are_not_changed():

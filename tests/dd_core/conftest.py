@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from dd_core import LabeledImages, NetworkSettings, Runtime
 from dd_core.extractors import ExtractorPool
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+
 from dd_core import ArtifactError, DistilledSet
 
 

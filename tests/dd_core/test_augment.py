@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from dd_core.augment import Augmentation, Draw, apply, normalize
-from dd_core.errors import SettingsError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dd_core.augment import Augmentation, Draw, apply, normalize
+from dd_core.errors import SettingsError
 
 
 def generator(seed=0):

@@ -7,6 +7,8 @@ import random
 
 import pytest
 import torch
+from safetensors.torch import save
+
 from dd_core.checkpoint import (
     load_state,
     optimizer_tensors,
@@ -15,7 +17,6 @@ from dd_core.checkpoint import (
     write_atomically,
 )
 from dd_core.errors import CheckpointError
-from safetensors.torch import save
 
 
 def stored(tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from dd_core import NetworkSettings, SettingsError
 from dd_core.networks import build_network
-from torch import nn
 
 
 @pytest.mark.parametrize(

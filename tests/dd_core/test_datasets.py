@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from dd_core import DataError, datasets, read_cifar10, read_npz
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
@@ -91,7 +92,7 @@ def test_damaged_batch_is_named_and_a_pickle_not_opened(layout, request, monkeyp
 
 
 def test_absent_cifar10_says_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match="not found under .*torchvision"):
+    with pytest.raises(DataError, match=r"not found under .*torchvision"):
         read_cifar10(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from dd_core import DataError
 from dd_core.extractors import Extractor, ExtractorPool
 from dd_core.runtime import generator

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from dd_core.kernels import build, fused, instance_norm_relu_pool, kernel_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dd_core.kernels import build, fused, instance_norm_relu_pool, kernel_status
 
 
 def reference(x, weight, bias):

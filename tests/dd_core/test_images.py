@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dd_core import DataError, LabeledImages
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from dd_core import DataError, LabeledImages
 
 
 def numbered(labels: list[int], classes: int) -> LabeledImages:

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+
 from dd_core import (
     CheckpointError,
-    DistillSettings,
     Distiller,
+    DistillSettings,
     NonFiniteError,
     SettingsError,
     SyntheticSettings,
@@ -20,6 +21,7 @@ from dd_core import (
 )
 from dd_core import minmax as module
 from dd_core.augment import apply, normalize
+from dd_core.checkpoint import load_state
 from dd_core.events import Message, PhaseAdvanced, PhaseFinished, PhaseStarted
 from dd_core.synthetic import decode
 
@@ -257,7 +259,7 @@ def test_nan_stops_with_the_last_good_state(images, network, pool, runtime, tmp_
     monkeypatch.setattr(Distiller, "_group_losses", poisoned)
     with pytest.raises(NonFiniteError, match="iteration 3 is not finite"):
         distill(images, SMALL, network, **options)
-    tensors, facts = module.load_state(tmp_path / "state.safetensors", key=_key(tmp_path))
+    tensors, facts = load_state(tmp_path / "state.safetensors", key=_key(tmp_path))
     assert facts["iteration"] == 3 and torch.isfinite(tensors["pixels"]).all()
     monkeypatch.undo()
     resumed = distill(images, SMALL, network, **options)

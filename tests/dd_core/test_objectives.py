@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from dd_core import DistillSettings
 from dd_core.objectives import NCFM, MeanMatching, build_objective, calibration_loss
 

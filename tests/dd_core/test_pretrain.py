@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from dd_core import CheckpointError, PretrainSettings, pretrain_pool
 from dd_core.events import PhaseAdvanced, PhaseFinished, PhaseStarted
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+
 from dd_core import Runtime, SettingsError, choose_runtime, environment, runtime
 from dd_core.runtime import generator
 

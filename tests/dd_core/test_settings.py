@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from dd_core import (
     DistillSettings,
     NetworkSettings,

@@ -7,10 +7,10 @@ import statistics
 from dataclasses import replace
 
 import pytest
-import torch
+
 from dd_core import CheckpointError, StudentSettings, SyntheticSettings, evaluate, select_random
-from dd_core.events import PhaseAdvanced
 from dd_core.evaluation import Evaluation
+from dd_core.events import PhaseAdvanced
 
 QUICK = StudentSettings(
     students=2, epochs=12, batch_size=12, learning_rate=5e-3, cutmix=0.0, augmentation="none"
@@ -46,6 +46,18 @@ def test_students_learn_what_the_set_says(data, test_images, network, runtime, t
     wrong = replace(data, labels=(data.labels + 1) % 3)
     result = evaluate(wrong, test_images, network, QUICK, folder=tmp_path, seed=0, runtime=runtime)
     assert result.mean < 20
+
+
+def test_fixed_steps_train_sets_of_any_size_alike(images, test_images, network, runtime, tmp_path):
+    fixed = replace(QUICK, steps=6, students=1, evaluations=1)
+    for ipc, epochs in ((4, 6.0), (8, 3.0)):
+        settings = SyntheticSettings(ipc=ipc, factor=1, init="real")
+        chosen = select_random(images, settings, seed=0)
+        result = evaluate(
+            chosen, test_images, network, fixed,
+            folder=tmp_path / str(ipc), seed=0, runtime=runtime,
+        )  # fmt: skip
+        assert result.curves[0][0][0] == epochs
 
 
 def test_one_student_has_no_deviation():

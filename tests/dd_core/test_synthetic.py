@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+
 from dd_core import DataError, SettingsError, SyntheticSettings, select_random
 from dd_core.synthetic import decode, initial_pixels
 

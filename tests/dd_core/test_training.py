@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dd_core import NonFiniteError, PretrainSettings, StudentSettings
 from dd_core.networks import build_network
 from dd_core.training import (
@@ -17,8 +20,6 @@ from dd_core.training import (
     train,
     unfinished_progress,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 QUICK = PretrainSettings(networks=1, epochs=4, batch_size=16, learning_rate=0.05)
 

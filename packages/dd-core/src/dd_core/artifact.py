@@ -36,6 +36,7 @@ class DistilledSet:
         class_names: One name a class.
         provenance: JSON-able: method, settings, data set, seed and so on.
 
+    >>> import torch
     >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,), (0.2,),
     ...                     ("shirt", "bag"))
     >>> images, labels = tiny.decoded()
@@ -92,7 +93,7 @@ class DistilledSet:
 
     @classmethod
     def load(cls, folder: Path) -> DistilledSet:
-        """Reads what :meth:`save` wrote.
+        """Reads what `save` wrote.
 
         Raises:
             ArtifactError: A file is missing or damaged, or of another format.

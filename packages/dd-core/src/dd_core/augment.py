@@ -7,8 +7,8 @@ Bilen 2021), applied to normalised images: brightness +-0.5, saturation 0 to 2, 
 1.5, crop by an eighth of the size, scale 1/1.2 to 1.2, rotation +-15 degrees, cutout of half the
 size, black being the mean (zero).
 
-Randomness is an argument: :meth:`Augmentation.draw` returns the drawn parameters as tensors, and
-:func:`apply` is a pure, differentiable function of images and parameters. Flip, crop and scale act
+Randomness is an argument: `draw` returns the drawn parameters as tensors, and
+`apply` is a pure, differentiable function of images and parameters. Flip, crop and scale act
 on rows and columns separately, so they are two matrix products.
 """
 

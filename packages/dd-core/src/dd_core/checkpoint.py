@@ -67,7 +67,7 @@ def save_state(
 
 
 def load_state(path: Path, *, key: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Reads what :func:`save_state` stored, or returns None where there is no file.
+    """Reads what `save_state` stored, or returns None where there is no file.
 
     Raises:
         CheckpointError: The file is damaged, of another format, or belongs to another key.
@@ -98,7 +98,7 @@ def load_state(path: Path, *, key: str) -> tuple[dict[str, Tensor], dict[str, An
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state as named tensors, for :func:`save_state`."""
+    """The optimiser's state as named tensors, for `save_state`."""
     state = optimizer.state_dict()["state"]
     return {
         f"optimizer.{index}.{name}": torch.as_tensor(value)
@@ -109,7 +109,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what :func:`optimizer_tensors` gave; settings of the groups stay as they are."""
+    """Puts back what `optimizer_tensors` gave; settings of the groups stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
     for full_name, tensor in tensors.items():
         if full_name.startswith("optimizer."):

@@ -1,4 +1,4 @@
-"""Data sets from files into :class:`~dd_core.images.ImageData`; what is damaged is said so."""
+"""Data sets from files into `ImageData`; what is damaged is said so."""
 
 from __future__ import annotations
 

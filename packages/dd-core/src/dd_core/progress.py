@@ -46,7 +46,7 @@ class Phase:
         return self._earlier + time.perf_counter() - self._start
 
     def due(self) -> bool:
-        """Whether the next call of :meth:`advance` will be reported."""
+        """Whether the next call of `advance` will be reported."""
         return time.perf_counter() - self._reported >= _REPORT_SECONDS
 
     def advance(self, done: int, values: Mapping[str, float] | None = None) -> None:

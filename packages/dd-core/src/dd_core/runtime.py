@@ -70,7 +70,7 @@ class Runtime:
         return 256 if self.device.type == "cpu" else 8192
 
     def as_record(self) -> dict[str, Any]:
-        """JSON-able form, for :meth:`from_record`."""
+        """JSON-able form, for `from_record`."""
         return asdict(self)
 
     @classmethod
@@ -93,7 +93,7 @@ def choose_runtime(
 
     On the CPU, bfloat16 is taken where the processor has instructions for it (AMX, AVX-512 BF16,
     Arm BF16). The networks run eagerly there, because the fused
-    kernel of :mod:`dd_core.kernels` does what the compiler would do, and better. On CUDA, bfloat16
+    kernel of `dd_core.kernels` does what the compiler would do, and better. On CUDA, bfloat16
     is taken from compute capability 8 on, and ``torch.compile`` where it works.
 
     Args:

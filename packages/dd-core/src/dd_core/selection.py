@@ -39,7 +39,7 @@ def select_random(images: LabeledImages, settings: SyntheticSettings, *, seed: i
 def as_distilled(
     pixels: torch.Tensor, images: LabeledImages, factor: int, provenance: dict[str, object]
 ) -> DistilledSet:
-    """Pixels of shape (n_classes, ipc, channels, size, size) as a :class:`DistilledSet`."""
+    """Pixels of shape (n_classes, ipc, channels, size, size) as a `DistilledSet`."""
     classes, ipc = pixels.shape[:2]
     return DistilledSet(
         pixels.detach().flatten(0, 1).cpu().contiguous(),

@@ -1,7 +1,7 @@
 """Settings of every phase: frozen dataclasses that can be written down, hashed and compared.
 
 They are the one definition of what can be set. Impossible values raise
-:class:`~dd_core.errors.SettingsError` when the object is made.
+`SettingsError` when the object is made.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class PretrainSettings:
         weight_decay: SGD weight decay.
         milestones: Fractions of the training at which the rate is multiplied by ``gamma``.
         gamma: Factor of the learning rate at each milestone.
-        augmentation: Strategy string, see :mod:`dd_core.augment`.
+        augmentation: Strategy string, see `dd_core.augment`.
         cutmix: Probability of CutMix for a batch.
     """
 
@@ -205,18 +205,21 @@ class StudentSettings:
     Attributes:
         students: Networks trained from scratch, each with its own seed.
         epochs: Passes over the set.
+        steps: Optimiser steps instead of ``epochs``, so that sets of different sizes are trained
+            alike; 0 means that ``epochs`` counts.
         batch_size: Images a step, at most the size of the set.
         learning_rate: AdamW learning rate.
         weight_decay: AdamW weight decay.
         milestones: Fractions of the training at which the rate is multiplied by ``gamma``.
         gamma: Factor of the learning rate at each milestone.
-        augmentation: Strategy string, see :mod:`dd_core.augment`.
+        augmentation: Strategy string, see `dd_core.augment`.
         cutmix: Probability of CutMix for a batch.
         evaluations: Test evaluations of each student, evenly spaced; the last is at the end.
     """
 
     students: int = 5
     epochs: int = 2000
+    steps: int = 0
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -229,5 +232,6 @@ class StudentSettings:
     def __post_init__(self) -> None:
         for name in ("students", "epochs", "batch_size", "evaluations"):
             _at_least(name, getattr(self, name), 1)
+        _at_least("steps", self.steps, 0)
         _positive("learning_rate", self.learning_rate)
         _training_common(self.milestones, self.cutmix, self.weight_decay)

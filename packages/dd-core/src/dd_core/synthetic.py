@@ -1,7 +1,7 @@
 """The synthetic set: its start from real images, and multi-formation.
 
 Multi-formation (IDC, Kim et al. 2022; NCFM rho = 2): an image is a rho x rho grid of small views;
-:func:`decode` enlarges each to the full size, so that ipc images give ipc * rho^2 for training.
+`decode` enlarges each to the full size, so that ipc images give ipc * rho^2 for training.
 """
 
 from __future__ import annotations

@@ -74,8 +74,9 @@ class TrainingSet:
 
 
 def total_steps(n: int, settings: TrainingSettings) -> int:
-    """Optimiser steps of a training: epochs * n / batch, batches being full always."""
-    return max(1, round(settings.epochs * n / min(settings.batch_size, n)))
+    """Optimiser steps: as set, or epochs * n / batch, batches being full always."""
+    fixed: int = getattr(settings, "steps", 0)
+    return fixed or max(1, round(settings.epochs * n / min(settings.batch_size, n)))
 
 
 def train(

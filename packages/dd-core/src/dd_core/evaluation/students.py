@@ -163,7 +163,7 @@ def _one_student(
     def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
         if step in moments:
             shown["accuracy"] = accuracy(student, test, runtime)
-            epoch = settings.epochs * step / steps
+            epoch = step * min(settings.batch_size, len(training)) / len(training)
             facts["curve"] = [*_curve(facts), [epoch, shown["accuracy"]]]
         if progress.due():
             shown["loss"] = loss.item()

@@ -1,4 +1,4 @@
-"""Network architectures; :func:`build_network` makes one from settings."""
+"""Network architectures; `build_network` makes one from settings."""
 
 from __future__ import annotations
 

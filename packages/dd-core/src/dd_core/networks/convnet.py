@@ -63,7 +63,7 @@ class ConvNet(nn.Module):
         x = images.contiguous(memory_format=torch.channels_last)
         blocks = zip(self.convolutions, self.norms, self._paddings, strict=True)
         for convolution, norm, padding in blocks:
-            weight, bias = convolution.weight.to(x.dtype), convolution.bias.to(x.dtype)
+            weight, bias = (p.to(x.dtype) for p in convolution.parameters())
             x = F.conv2d(x, weight, bias, padding=padding)
             if isinstance(norm, nn.GroupNorm):
                 x = instance_norm_relu_pool(x, norm.weight, norm.bias)

@@ -13,7 +13,7 @@ __all__ = ["Objective"]
 class Objective(Protocol):
     """A discrepancy between real and synthetic features of each class.
 
-    All three methods are pure: the random part of an iteration is what :meth:`sample` returns.
+    All three methods are pure: the random part of an iteration is what `sample` returns.
     """
 
     def embed(self, features: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class Objective(Protocol):
         Args:
             real: Embedded real features, shape (classes, n, n_features), without gradient.
             synthetic: Embedded synthetic features, shape (classes, m, n_features).
-            sample: From :meth:`sample`.
+            sample: From `sample`.
 
         Returns:
             float32 of shape (classes,).

@@ -19,7 +19,7 @@ class NCFM:
 
     Features are L2-normalised; t ~ N(0, I), which makes this the method without the sampling
     network psi. A and P are the amplitude and phase parts of the difference of the empirical
-    characteristic functions, see :func:`cfmetrics.ncf_distance`.
+    characteristic functions, see `ncf_distance`.
 
     Attributes:
         n_frequencies: Frequencies of one iteration, shared by all classes.
