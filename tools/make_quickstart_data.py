@@ -137,7 +137,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     content = pack(make_arrays(options.source))
     options.target.write_bytes(content)
-    print(f"{options.target}: {len(content):,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()}")
+    digest = hashlib.sha256(content).hexdigest()
+    print(f"{options.target}: {len(content):,} bytes, SHA-256 {digest}")
     return 0
 
 

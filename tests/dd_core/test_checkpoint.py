@@ -80,25 +80,26 @@ def test_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_optimizer_goes_on_as_if_never_stopped(kind):
+@pytest.mark.parametrize("kind", ["adamw", "fused", "sgd"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_optimizer_goes_on_as_if_never_stopped(kind, layout):
     def make(weight):
         if kind == "sgd":
             return torch.optim.SGD([weight], 0.1, momentum=0.9)
-        return torch.optim.AdamW([weight], 0.1)
+        return torch.optim.AdamW([weight], 0.1, fused=kind == "fused")
 
-    gradients = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    gradients = torch.randn(6, 4, 3, 2, 2, generator=torch.Generator().manual_seed(0))
     results = []
     for interrupted in (False, True):
-        weight = torch.ones(4, requires_grad=True)
+        weight = torch.ones(4, 3, 2, 2).to(memory_format=layout).requires_grad_()
         optimizer = make(weight)
         for i, gradient in enumerate(gradients):
             if interrupted and i == 3:
-                tensors = {k: v.clone() for k, v in optimizer_tensors(optimizer).items()}
+                tensors = {k: v.contiguous() for k, v in optimizer_tensors(optimizer).items()}
                 weight = weight.detach().clone().requires_grad_()
                 optimizer = make(weight)
                 restore_optimizer(optimizer, tensors)
-            weight.grad = gradient.clone()
+            weight.grad = gradient.to(memory_format=layout)
             optimizer.step()
         results.append(weight.detach())
     assert torch.equal(*results)

@@ -2,10 +2,10 @@
 
 The command line is ``dd-recipes``; the same steps in Python:
 
-- :mod:`dd_recipes.catalog` finds the recipes of the package,
-- :mod:`dd_recipes.recipe` reads and checks one,
-- :mod:`dd_recipes.runner` runs it in a folder, resumably,
-- :mod:`dd_recipes.report` turns the folder into a table and a page to read.
+- `dd_recipes.catalog` finds the recipes of the package,
+- `dd_recipes.reader` reads and checks one,
+- `dd_recipes.runner` runs it in a folder, resumably,
+- `dd_recipes.report` turns the folder into a table and a page to read.
 
 Importing this package imports nothing heavy: torch comes when a recipe runs.
 """

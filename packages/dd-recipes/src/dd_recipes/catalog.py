@@ -13,8 +13,6 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from dd_core.errors import UserError
-
 __all__ = ["Entry", "entries", "find"]
 
 
@@ -56,7 +54,14 @@ def find(name: str) -> Entry:
     for entry in known:
         if entry.name == name:
             return entry
-    raise UserError(f"There is no recipe {name!r}. {_advice(name, [e.name for e in known])}")
+    raise _user_error(f"There is no recipe {name!r}. {_advice(name, [e.name for e in known])}")
+
+
+def _user_error(message: str) -> Exception:
+    """The error, imported only now: dd_core brings torch, which listing recipes does not need."""
+    from dd_core.errors import UserError
+
+    return UserError(message)
 
 
 def _advice(name: str, known: list[str]) -> str:
@@ -81,8 +86,8 @@ def _read(path: Traversable) -> Entry:
 
 def _read_path(path: Path) -> Entry:
     if not path.is_file():
-        raise UserError(f"There is no recipe file {path}. 'dd-recipes list' names the recipes.")
+        raise _user_error(f"There is no recipe file {path}. 'dd-recipes list' names the recipes.")
     try:
         return _read(path)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); a recipe is a TOML file.") from None
+        raise _user_error(f"{path} is not UTF-8 text ({error}); a recipe is a TOML file.") from None

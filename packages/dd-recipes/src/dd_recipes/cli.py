@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import click
 
+from dd_recipes import __version__
+
 if TYPE_CHECKING:
     from dd_recipes.results import Results
 
@@ -26,7 +28,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Prints the message on the standard error."""
@@ -71,7 +73,7 @@ def translate(error: BaseException) -> Failure:
 
 
 @click.group(cls=Guarded, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dd-recipes")
+@click.version_option(__version__, prog_name="dd-recipes")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Reproduce dataset-distillation papers: one command a recipe."""
@@ -93,7 +95,7 @@ def list_recipes() -> None:
 def show(recipe: str) -> None:
     """Print a recipe's settings (RECIPE: a name from 'list', or a .toml file)."""
     from dd_recipes.catalog import find
-    from dd_recipes.recipe import load_recipe
+    from dd_recipes.reader import load_recipe
 
     entry = find(recipe)
     load_recipe(entry)
@@ -117,15 +119,15 @@ def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @main.command()
 @click.argument("recipe")
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
-              help="Run folder.  [default: runs/RECIPE]")  # fmt: skip
+              help="Run folder.  [default: runs/RECIPE, with -smoke for that budget]")  # fmt: skip
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder of the data set, for recipes that need one.  [default: data]")  # fmt: skip
+              help="Folder of the data, where a recipe needs one.  [default: data]")  # fmt: skip
 @hardware_options
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed than the recipe's.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
               help="Change a setting, as in students.epochs=100 (repeatable).")  # fmt: skip
 @click.option("--budget", type=click.Choice(["full", "smoke"]), default="full", show_default=True,
-              help="smoke: seconds, to see that everything works; its numbers mean nothing.")  # fmt: skip
+              help="smoke: seconds, to see that all works; its numbers mean nothing.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def reproduce(
     recipe: str, out: Path | None, data: Path | None, device: str, precision: str, compile: str,
@@ -137,11 +139,11 @@ def reproduce(
     distilled sets, figures and report; the same command again goes on where the run was.
     """
     from dd_recipes.catalog import find
-    from dd_recipes.recipe import load_recipe
+    from dd_recipes.reader import load_recipe
 
     extra = (f"seed={seed}",) if seed is not None else ()
     chosen = load_recipe(find(recipe), budget=budget, overrides=(*overrides, *extra))
-    folder = out or Path("runs") / chosen.name
+    folder = out or Path("runs") / (chosen.name if budget == "full" else f"{chosen.name}-smoke")
 
     from rich.console import Console
 
@@ -164,10 +166,19 @@ def reproduce(
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def report(run: Path, as_json: bool) -> None:
     """Print the table of a run folder and write its report anew."""
+    from dd_core.errors import UserError
     from dd_recipes.results import Results
     from dd_recipes.runfolder import read_json
 
-    _finish(Results.from_json(read_json(run / "results.json")), run, as_json=as_json)
+    stored = read_json(run / "results.json")
+    try:
+        results = Results.from_json(stored)
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{run / 'results.json'} is damaged or of another version ({error!r}). The command of "
+            "the run writes it anew."
+        ) from None
+    _finish(results, run, as_json=as_json)
 
 
 def _finish(results: Results, folder: Path, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,7 +19,7 @@ __all__ = ["accuracy_chart", "image_grid", "loss_curves", "student_curves"]
 
 _REAL = ("#8a8f98", "#b9bec6")
 _DISTILLED = ("#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -92,31 +93,29 @@ _LOSSES = {"match": "matching loss", "calibration": "calibration (cross-entropy)
 
 def student_curves(
     rows: Sequence[Row],
-    curves: Mapping[str, Mapping[int, Sequence[float]]],
+    curves: Mapping[str, Sequence[Sequence[Sequence[float]]]],
     path: Path,
 ) -> None:
     """Test accuracy while students train: mean line, and the range over students.
 
     Args:
         rows: The methods.
-        curves: For each method's label, the accuracies of the students by epoch.
+        curves: For each method's label and each student, pairs of epoch and accuracy; the
+            students of a method share the epochs.
         path: PNG file to write.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.subplots()
         for row, colour in zip(rows, _colours(rows), strict=True):
-            points = sorted(curves.get(row.label, {}).items())
-            if not points:
-                continue
-            epochs = [epoch for epoch, _ in points]
-            values = np.array([accuracies for _, accuracies in points], dtype=float)
+            points = np.asarray(curves[row.label], dtype=float)
+            shares, values = 100 * points[0, :, 0] / points[0, -1, 0], points[:, :, 1]
             style = "-" if row.kind == "distill" else "--"
-            axes.plot(epochs, values.mean(1), style, marker="o", markersize=3, color=colour,
+            axes.plot(shares, values.mean(0), style, marker="o", markersize=3, color=colour,
                       label=row.label)  # fmt: skip
-            axes.fill_between(epochs, values.min(1), values.max(1), color=colour, alpha=0.15,
+            axes.fill_between(shares, values.min(0), values.max(0), color=colour, alpha=0.15,
                               linewidth=0)  # fmt: skip
-        axes.set(xlabel="epoch", ylabel="test accuracy, %")
+        axes.set(xlabel="share of the training, %", ylabel="test accuracy, %")
         axes.legend(frameon=False, loc="lower right")
         _save(figure, path)
 
@@ -160,19 +159,17 @@ def _rows(
     _save(figure, path)
 
 
-def _captioned(
-    by_class: Sequence[NDArray[np.float32]], names: Sequence[str], path: Path
-) -> None:
+def _captioned(by_class: Sequence[NDArray[np.float32]], names: Sequence[str], path: Path) -> None:
     columns = min(5, len(names))
     lines = -(-len(names) // columns)
-    figure = Figure(figsize=(1.4 * columns, 1.62 * lines), layout="constrained")
+    figure = Figure(figsize=(1.5 * columns, 1.78 * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, of_class, name in zip(grid.flat, by_class, names, strict=False):
         if len(of_class):
             _draw(axes, _pixels(of_class[0]))
-        axes.set_title(name, fontsize=9)
+        axes.set_title(name, fontsize=15)
     _save(figure, path)
 
 

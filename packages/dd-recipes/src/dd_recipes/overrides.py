@@ -14,9 +14,9 @@ __all__ = ["SMOKE", "apply_overrides", "slug", "smoke"]
 
 # A run of seconds that goes through every phase; its accuracies mean nothing.
 SMOKE: Mapping[str, Mapping[str, object]] = {
-    "network": {"width": 8},
+    "network": {"width": 16},
     "pretrain": {"networks": 1, "epochs": 1},
-    "students": {"students": 2, "epochs": 6},
+    "students": {"students": 2, "epochs": 6, "steps": 0, "evaluations": 2},
 }
 SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16, "n_frequencies": 32}
 
@@ -63,6 +63,9 @@ def smoke(raw: Mapping[str, Any]) -> dict[str, Any]:
     for method in result.get("methods", []):
         if method.get("kind") == "distill":
             method.setdefault("settings", {}).update(SMOKE_DISTILL)
+        if "published" in method:
+            note = "the smoke budget measures nothing"
+            method["published"].update(comparable=False, note=note)
     return result
 
 

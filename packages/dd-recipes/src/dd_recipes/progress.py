@@ -15,9 +15,9 @@ from rich.progress import (
     Task,
     TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from dd_core.events import Event, Listener, Message, PhaseAdvanced, PhaseFinished, PhaseStarted
@@ -32,10 +32,17 @@ def showing(console: Console) -> Iterator[Listener]:
     if not console.is_terminal:
         yield PlainLines(console)
         return
+    # Narrow enough for 80 columns.
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), _Rate(),
-        TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[values]}"),
-    )  # fmt: skip
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=8),
+        MofNCompleteColumn(),
+        _Rate(table_column=Column(no_wrap=True)),
+        _Elapsed(table_column=Column(no_wrap=True)),
+        TextColumn("ETA"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[value]}", table_column=Column(no_wrap=True)),
+    )
     with Progress(*columns, console=console, speed_estimate_period=20.0) as progress:
         yield _Bars(progress)
 
@@ -58,7 +65,7 @@ class PlainLines:
                 self._tenth[event.phase] = _tenth(event.done, event.total)
                 if event.done < event.total:
                     goes_on = f", going on at {event.done}" if event.done else ""
-                    self._print(f"{event.phase}: {event.total} {event.unit}{goes_on}")
+                    self._print(f"{event.phase}: {event.total} {event.unit}s{goes_on}")
             case PhaseAdvanced():
                 tenth = _tenth(event.done, event.total)
                 if tenth > self._tenth.get(event.phase, -1):
@@ -96,11 +103,11 @@ class _Bars:
                 progress.console.print(_message(event), markup=False, highlight=False)
             case PhaseStarted():
                 self._tasks[event.phase] = progress.add_task(
-                    event.phase, total=event.total, completed=event.done, unit=event.unit, values=""
+                    event.phase, total=event.total, completed=event.done, value=""
                 )
             case PhaseAdvanced() if event.phase in self._tasks:
                 progress.update(
-                    self._tasks[event.phase], completed=event.done, values=_values(event.values)
+                    self._tasks[event.phase], completed=event.done, value=_main(event.values)
                 )
             case PhaseFinished() if event.phase in self._tasks:
                 task = self._tasks[event.phase]
@@ -109,16 +116,30 @@ class _Bars:
 
 
 class _Rate(ProgressColumn):
-    """Units a second, or seconds a unit where it is slow."""
+    """Steps or iterations a second."""
 
     def render(self, task: Task) -> Text:
         """The rate as text."""
         speed = task.finished_speed or task.speed
-        unit = str(task.fields.get("unit", "")).rstrip("s") or "step"
         if not speed:
             return Text("")
-        shown = f"{speed:.1f} {unit}s/s" if speed >= 1 else f"{1 / speed:.1f} s/{unit}"
-        return Text(shown, style="cyan")
+        return Text(f"{speed:.1f}/s" if speed >= 1 else f"{speed:.2f}/s", style="cyan")
+
+
+class _Elapsed(ProgressColumn):
+    """Time of the phase in this process."""
+
+    def render(self, task: Task) -> Text:
+        """Minutes and seconds."""
+        seconds = round((task.finished_time if task.finished else task.elapsed) or 0)
+        return Text(f"{seconds // 60:02d}:{seconds % 60:02d}", style="yellow")
+
+
+def _main(values: Mapping[str, float]) -> str:
+    """The value that fits beside a bar: accuracy if there is one, else the first."""
+    if "accuracy" in values:
+        return f"{values['accuracy']:.1f}% right"
+    return "".join(f"{name} {value:.4g}" for name, value in list(values.items())[:1])
 
 
 def _values(values: Mapping[str, float]) -> str:

@@ -94,20 +94,24 @@ def _steps(results: Results, config: dict[str, Any]) -> Iterator[tuple[str, str]
     shape = f"ConvNet-{network['depth']} of width {network['width']}"
     if results.pool_seconds is not None:
         users = [m["label"] for m in config["methods"] if m["settings"].get("extractor") == "blend"]
-        yield "Extractors", (
-            f"{_plural(pool['networks'], 'network')}, each a {shape}, were trained on the "
-            f"{results.train_images:,} real training images for "
+        words = (
+            f"{_plural(pool['networks'], 'network')} ({shape}) {_was(pool['networks'])} trained on "
+            f"the {results.train_images:,} real training images for "
             f"{_plural(pool['epochs'], 'epoch')}, in {duration(results.pool_seconds)} altogether. "
             f"Through their features {' and '.join(users)} compares synthetic and real images."
         )
+        yield "Extractors", words
     for row in results.rows:
         took = f" It took {duration(row.distill_seconds)}." if row.kind == "distill" else ""
         yield row.label, f"{row.about}{took}"
-    yield "Students", (
-        f"On each small set, {_plural(students['students'], 'new network')} (each a {shape} with "
-        f"its own seed) were trained for {_plural(students['epochs'], 'epoch')} and then judged "
-        f"on the {results.test_images:,} test images. No other step sees these."
+    epochs, steps = students["epochs"], students["steps"]
+    length = _plural(steps, "step") if steps else _plural(epochs, "epoch")
+    words = (
+        f"On each small set, {_plural(students['students'], 'new network')} ({shape}, each with "
+        f"its own seed) {_was(students['students'])} trained for {length} and then judged on the "
+        f"{results.test_images:,} test images. No other step sees these."
     )
+    yield "Students", words
 
 
 def _charts(results: Results, folder: Path) -> Iterator[Picture]:
@@ -127,11 +131,8 @@ def _charts(results: Results, folder: Path) -> Iterator[Picture]:
             "Losses in each iteration (thin) and their moving mean over a twentieth of the run. "
             "The matching loss of one method cannot be compared with that of another.",
         )  # fmt: skip
-    by_epoch = {
-        label: {int(epoch): values for epoch, values in c["students"].items()}
-        for label, c in curves.items()
-    }
-    figures.student_curves(results.rows, by_epoch, target / "students.png")
+    trained = {label: c["students"] for label, c in curves.items()}
+    figures.student_curves(results.rows, trained, target / "students.png")
     yield Picture(
         target / "students.png", "Accuracy while the students train",
         "Mean, and range over the students. The result "
@@ -164,3 +165,7 @@ def _shown(row: Row) -> str:
 
 def _plural(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'s' if n != 1 else ''}"
+
+
+def _was(n: int) -> str:
+    return "was" if n == 1 else "were"

@@ -124,7 +124,7 @@ class Results:
         return own + (self.pool_seconds or 0.0)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-able form, with what follows from the numbers; :meth:`from_json` reads it."""
+        """JSON-able form, with what follows from the numbers; `from_json` reads it."""
         tables = asdict(self)
         for table, row in zip(tables["rows"], self.rows, strict=True):
             table |= {"n": row.n, "mean": row.mean, "std": row.std}
@@ -133,7 +133,7 @@ class Results:
 
     @classmethod
     def from_json(cls, tables: Mapping[str, Any]) -> Results:
-        """Reads what :meth:`as_json` made."""
+        """Reads what `as_json` made."""
         known = {name: tables[name] for name in cls.__slots__}
         rows = tuple(_row(table) for table in tables["rows"])
         return cls(**{**known, "rows": rows, "class_names": tuple(tables["class_names"])})
@@ -158,10 +158,9 @@ def findings(results: Results) -> list[str]:
     if plain:
         sentences.append(_against(best, plain[0], f"On {_images(plain[0])} as they are"))
     if packed:
-        sentences.append(
-            _against(best, packed[0], f"Packing {packed[0].factor ** 2} real images into each "
-                     "image, without distilling them,")  # fmt: skip
-        )
+        views = packed[0].factor ** 2
+        subject = f"Packing {views} real images into each image, without distilling them,"
+        sentences.append(_against(best, packed[0], subject))
     return sentences
 
 
@@ -188,10 +187,9 @@ def _against(best: Row, other: Row, subject: str) -> str:
     verb = "it gets" if subject.startswith("On ") else "gives"
     sure = interval is not None and interval[0] <= 0 <= interval[1]
     tail = "; the students do not tell the two apart" if sure else ""
-    return (
-        f"{subject} {verb} {other.mean:.1f}%: {best.label} adds {gain:+.1f} points"
-        f"{known}{tail}."
-    )
+    measured = f"{subject} {verb} {other.mean:.1f}%"
+    word = "better" if gain >= 0 else "worse"
+    return f"{measured}: {best.label} is {abs(gain):.1f} points {word}{known}{tail}."
 
 
 def _images(row: Row) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,12 +24,15 @@ from dd_core.checkpoint import write_atomically
 from dd_core.errors import RunError, UserError
 from dd_core.events import Event, PhaseAdvanced, as_record
 
-try:
-    import fcntl
-except ImportError:  # not on Windows: there a run folder is not protected against a second run
-    fcntl = None  # type: ignore[assignment]
-
-__all__ = ["FORMAT", "EventLog", "RunFolder", "open_folder", "phase_seconds", "read_json", "write_json"]
+__all__ = [
+    "FORMAT",
+    "EventLog",
+    "RunFolder",
+    "open_folder",
+    "phase_seconds",
+    "read_json",
+    "write_json",
+]
 
 FORMAT = 1
 _NEEDED_BYTES = 200_000_000
@@ -38,7 +42,7 @@ _LEFTOVERS = (_LOCK, ".run.json.", ".write-test")  # beginnings of what a killed
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder that this process holds; made by :func:`open_folder`."""
+    """A run folder that this process holds; made by `open_folder`."""
 
     path: Path
 
@@ -55,7 +59,7 @@ class RunFolder:
         """The runtime that the folder's run began with; None in a new folder.
 
         Args:
-            identity: What the caller is about to compute; see :meth:`create`.
+            identity: What the caller is about to compute; see `create`.
 
         Raises:
             UserError: The folder holds something else; the message says what differs.
@@ -131,6 +135,7 @@ class EventLog:
         self._last: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
+        """Writes the event down."""
         if isinstance(event, PhaseAdvanced) and event.done < event.total:
             now = time.monotonic()
             if now - self._last.get(event.phase, -1.0) < 1.0:
@@ -219,8 +224,10 @@ def _full(path: Path) -> RunError:
 
 
 def _take(lock: IO[str], path: Path) -> None:
-    if fcntl is None:
-        return
+    if sys.platform == "win32":
+        return  # no fcntl: a run folder is not protected against a second run there
+    import fcntl
+
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

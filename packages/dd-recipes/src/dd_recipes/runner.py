@@ -1,8 +1,8 @@
 """Runs a recipe in a folder, phase by phase; every phase goes on where it was stopped.
 
 The order is: pool of extractors, then for each method its small set and the students. Each
-phase owns a sub-folder and loads its result from there at once when it is complete, so running
-a complete recipe again costs seconds.
+phase owns a sub-folder and goes on from there; what a complete method measured is not computed
+again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from dd_core.artifact import DistilledSet
+from dd_core.distillation import distill
 from dd_core.errors import UserError
-from dd_core.evaluation import Evaluation, evaluate
+from dd_core.evaluation import evaluate
 from dd_core.events import Event, Listener, Message, ignore
 from dd_core.extractors import ExtractorPool
 from dd_core.images import ImageData
-from dd_core.minmax import distill
 from dd_core.pretrain import pretrain_pool
 from dd_core.runtime import Runtime, choose_runtime, environment
 from dd_core.selection import select_random
@@ -28,7 +28,14 @@ from dd_core.settings import DistillSettings
 from dd_recipes.assets import load_data
 from dd_recipes.recipe import Method, Recipe
 from dd_recipes.results import Results, Row
-from dd_recipes.runfolder import EventLog, RunFolder, open_folder, phase_seconds, write_json
+from dd_recipes.runfolder import (
+    EventLog,
+    RunFolder,
+    open_folder,
+    phase_seconds,
+    read_json,
+    write_json,
+)
 from dd_recipes.toml import dump
 
 __all__ = ["Hardware", "reproduce"]
@@ -58,6 +65,17 @@ class _Run:
     data: ImageData
     runtime: Runtime
     listen: Listener
+    checkpoint_seconds: float
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """Arguments that all phase functions take alike."""
+        return {
+            "seed": self.recipe.seed,
+            "runtime": self.runtime,
+            "listen": self.listen,
+            "checkpoint_seconds": self.checkpoint_seconds,
+        }
 
 
 def reproduce(
@@ -68,6 +86,7 @@ def reproduce(
     hardware: Hardware | None = None,
     listen: Listener = ignore,
     command: Sequence[str] = (),
+    checkpoint_seconds: float = 15.0,
 ) -> Results:
     """Runs a recipe, or goes on with it.
 
@@ -78,6 +97,7 @@ def reproduce(
         hardware: Wishes for device, precision and compile; a run that goes on keeps its own.
         listen: Receives every event.
         command: The command line, for the report.
+        checkpoint_seconds: Time between two stored states inside a phase.
 
     Raises:
         UserError: The folder, the data or a wish does not fit.
@@ -88,52 +108,74 @@ def reproduce(
         identity = {
             "recipe": recipe.name,
             "seed": recipe.seed,
-            "data": data.train.fingerprint()[:16] + data.test.fingerprint()[:16],
+            "images": f"{data.train.fingerprint()[:16]}/{data.test.fingerprint()[:16]}",
             **recipe.computation(),
         }
         runtime = _runtime(folder, identity, hardware or Hardware())
         _write_settings(folder, recipe, command)
         with _logged(folder, listen) as both:
             both(Message(runtime.summary))
-            return _phases(_Run(recipe, folder, data, runtime, both))
+            return _phases(_Run(recipe, folder, data, runtime, both, checkpoint_seconds))
 
 
 def _phases(run: _Run) -> Results:
-    pool = _pool(run)
-    pool_seconds = phase_seconds(run.folder.path / "events.jsonl", "pool")
-    rows: list[Row] = []
-    for method in run.recipe.methods:
-        rows.append(_measure(run, method, pool))
-        results = _results(run, pool_seconds if run.recipe.needs_pool else None, rows)
-        write_json(run.folder.path / "results.json", results.as_json())
+    rows = {m.slug: row for m in run.recipe.methods if (row := _stored_row(run, m)) is not None}
+    missing = [method for method in run.recipe.methods if method.slug not in rows]
+    if rows and missing:
+        done = ", ".join(row.label for row in rows.values())
+        run.listen(Message(f"already complete: {done}"))
+    pool = _pool(run) if any(_needs_pool(method) for method in missing) else None
+    for method in missing:
+        rows[method.slug] = _measure(run, method, pool)
+        write_json(run.folder.path / "results.json", _results(run, rows).as_json())
+    results = _results(run, rows)
+    write_json(run.folder.path / "results.json", results.as_json())
     return results
 
 
-def _pool(run: _Run) -> ExtractorPool | None:
-    if not run.recipe.needs_pool:
-        return None
+def _needs_pool(method: Method) -> bool:
+    settings = method.settings
+    return isinstance(settings, DistillSettings) and settings.extractor == "blend"
+
+
+def _pool(run: _Run) -> ExtractorPool:
     return pretrain_pool(
         run.data.train, run.recipe.network, run.recipe.pretrain,
-        folder=run.folder.path / "pool", seed=run.recipe.seed, runtime=run.runtime,
-        listen=run.listen,
+        folder=run.folder.path / "pool", phase="pool", **run.common,
     )  # fmt: skip
 
 
 def _measure(run: _Run, method: Method, pool: ExtractorPool | None) -> Row:
-    """Makes one method's small set, trains students on it and stores both."""
+    """Makes one method's small set, trains students on it and stores what was measured."""
     folder = run.folder.method(method.slug)
     small, seconds, history = _small_set(run, method, pool)
     students = evaluate(
         small, run.data.test, run.recipe.network, run.recipe.students,
-        folder=folder / "students", seed=run.recipe.seed, runtime=run.runtime,
-        listen=run.listen, phase=f"students {method.label}",
+        folder=folder / "students", phase=f"students {method.label}", **run.common,
     )  # fmt: skip
-    write_json(folder / "curves.json", _curves(history, students))
+    write_json(folder / "curves.json", {"losses": history, "students": students.curves})
+    measured = {
+        "last": students.last,
+        "best": students.best,
+        "distill_seconds": seconds,
+        "student_seconds": students.seconds,
+    }
+    write_json(folder / "measured.json", measured)
+    return _row(method, measured)
+
+
+def _stored_row(run: _Run, method: Method) -> Row | None:
+    path = run.folder.method(method.slug) / "measured.json"
+    return _row(method, read_json(path)) if path.exists() else None
+
+
+def _row(method: Method, measured: dict[str, Any]) -> Row:
     return Row(
         label=method.label, slug=method.slug, kind=method.kind, about=method.about,
-        ipc=method.synthetic.ipc, factor=method.synthetic.factor,
-        last=tuple(students.last), best=tuple(students.best),
-        distill_seconds=seconds, student_seconds=students.seconds, published=method.published,
+        ipc=method.synthetic.ipc, factor=method.synthetic.factor, published=method.published,
+        last=tuple(measured["last"]), best=tuple(measured["best"]),
+        distill_seconds=measured["distill_seconds"],
+        student_seconds=measured["student_seconds"],
     )  # fmt: skip
 
 
@@ -147,8 +189,7 @@ def _small_set(
         result = distill(
             run.data.train, settings, run.recipe.network,
             pool=pool if settings.extractor == "blend" else None,
-            folder=folder / "distillation", seed=run.recipe.seed, runtime=run.runtime,
-            listen=run.listen, phase=f"distill {method.label}",
+            folder=folder / "distillation", phase=f"distill {method.label}", **run.common,
         )  # fmt: skip
         small, seconds, history = result.distilled, result.seconds, result.history
     else:
@@ -158,17 +199,17 @@ def _small_set(
     return small, seconds, dict(history)
 
 
-def _curves(history: dict[str, list[float]], students: Evaluation) -> dict[str, Any]:
-    return {"losses": history, "students": students.curves}
-
-
-def _results(run: _Run, pool_seconds: float | None, rows: list[Row]) -> Results:
+def _results(run: _Run, rows: dict[str, Row]) -> Results:
+    recipe, data = run.recipe, run.data
+    pool_seconds = None
+    if any(_needs_pool(method) for method in recipe.methods):
+        pool_seconds = phase_seconds(run.folder.path / "events.jsonl", "pool")
     return Results(
-        recipe=run.recipe.name, title=run.recipe.title, seed=run.recipe.seed,
-        data=run.data.name, class_names=run.data.train.class_names,
-        train_images=len(run.data.train), test_images=len(run.data.test),
-        runtime=run.runtime.summary, pool_seconds=pool_seconds,
-        rows=tuple(rows), methods=len(run.recipe.methods),
+        recipe=recipe.name, title=recipe.title, seed=recipe.seed, data=data.name,
+        class_names=data.train.class_names, train_images=len(data.train),
+        test_images=len(data.test), runtime=run.runtime.summary, pool_seconds=pool_seconds,
+        rows=tuple(rows[m.slug] for m in recipe.methods if m.slug in rows),
+        methods=len(recipe.methods),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -12,15 +13,15 @@ __all__ = ["print_results"]
 
 def print_results(results: Results, console: Console) -> None:
     """Prints the table, the time of the shared pool, verdicts and findings."""
-    table = Table(title=results.title, title_justify="left", title_style="bold")
+    table = Table(title=results.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
     table.add_column("method")
-    table.add_column("images a class", justify="right")
-    table.add_column("accuracy % (n)", justify="right")
+    table.add_column("images\na class", justify="right")
+    table.add_column("accuracy % (n)", justify="right", style="bold")
     published = any(row.published for row in results.rows)
     if published:
         table.add_column("paper %", justify="right")
-    table.add_column("distillation", justify="right")
-    table.add_column("students", justify="right")
+    table.add_column("time to\ndistil", justify="right")
+    table.add_column("time for\nstudents", justify="right")
     for row in results.rows:
         paper = [f"{row.published.mean} ± {row.published.std}" if row.published else ""]
         table.add_row(
@@ -44,7 +45,8 @@ def _notes(results: Results) -> list[str]:
         )
     for row in results.rows:
         if row.verdict and row.published:
-            notes.append(f"{row.label} against the paper, {row.verdict.text}; {row.published.source}")
+            source = row.published.source
+            notes.append(f"{row.label} against the paper, {row.verdict.text}; {source}")
             if row.published.note and row.published.comparable:
                 notes.append(f"{row.published.note} Best epoch here: {row.best_accuracy}.")
     return [*notes, *(["", *findings(results)] if findings(results) else [])]

@@ -55,7 +55,7 @@ def _is_tables(value: object) -> bool:
 
 def _key(key: str) -> str:
     bare = key.isascii() and key.replace("-", "").replace("_", "").isalnum()
-    return key if bare else json.dumps(key)
+    return key if bare else _string(key)
 
 
 def _value(value: object) -> str:
@@ -64,7 +64,12 @@ def _value(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return _string(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
     raise TypeError(f"TOML cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _string(text: str) -> str:
+    """JSON's escapes are TOML's, except that TOML wants the delete character escaped too."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

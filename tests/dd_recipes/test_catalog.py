@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dd_recipes
+from dd_core.errors import UserError
+from dd_recipes.catalog import entries, find
+
+RECIPES = Path(dd_recipes.__file__).parent / "recipes"
+
+
+def test_every_toml_file_is_found() -> None:
+    names = sorted(path.stem for path in RECIPES.rglob("*.toml"))
+    assert len(names) >= 2
+    assert [entry.name for entry in entries()] == names
+    assert len(set(names)) == len(names)
+
+
+def test_every_recipe_has_a_title() -> None:
+    assert all(entry.title for entry in entries())
+
+
+def test_find_reads_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(find("quickstart").text)
+    assert find(str(path)).name == "mine"
+
+
+def test_unknown_name_names_close_ones() -> None:
+    with pytest.raises(UserError, match=r"'quikstart'.*mean quickstart\?"):
+        find("quikstart")
+
+
+def test_part_of_a_name_is_close() -> None:
+    with pytest.raises(UserError, match="mean ncfm-cifar10-ipc1"):
+        find("cifar10")
+
+
+def test_far_name_lists_all() -> None:
+    with pytest.raises(UserError, match="ncfm-cifar10-ipc1, quickstart"):
+        find("zzzzzz")
+
+
+def test_missing_file_and_binary_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no recipe file"):
+        find(str(tmp_path / "none.toml"))
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not UTF-8"):
+        find(str(tmp_path / "binary.toml"))
+
+
+def test_listing_does_not_import_torch() -> None:
+    code = (
+        "import sys; from dd_recipes.catalog import entries; assert entries(); "
+        "assert not {'torch', 'pydantic', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import errno
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from dd_core.errors import NonFiniteError, SettingsError
+from dd_recipes.cli import main
+from dd_recipes.results import Results
+
+Start = Callable[[Sequence[str]], "subprocess.Popen[str]"]
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, prog_name="dd-recipes")
+
+
+def accuracies(path: Path) -> dict[str, list[float]]:
+    tables = json.loads((path / "results.json").read_text())
+    assert tables["complete"]
+    return {row["label"]: row["last"] for row in tables["rows"]}
+
+
+def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'pydantic', 'matplotlib', 'jinja2', 'rich', 'numpy'}"
+    code = (
+        "import sys; from dd_recipes.cli import main\n"
+        "try: main(['--help'])\n"
+        f"except SystemExit as end: assert end.code == 0\nassert not {heavy} & set(sys.modules)"
+    )
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1.0
+
+
+def test_help_names_every_command_and_option() -> None:
+    assert all(name in call("--help").output for name in ("list", "show", "reproduce", "report"))
+    text = call("reproduce", "--help").output
+    options = {name for p in main.commands["reproduce"].params
+               if isinstance(p, click.Option) for name in p.opts}  # fmt: skip
+    assert {"--out", "--data", "--device", "--precision", "--compile", "--seed", "--set",
+            "--budget", "--json"} == options  # fmt: skip
+    assert all(name in text for name in options)
+
+
+def test_version() -> None:
+    result = call("--version")
+    assert result.exit_code == 0
+    assert re.search(r"dd-recipes, version \d+\.\d+\.\d+", result.output)
+
+
+def test_list_shows_names_and_titles() -> None:
+    lines = call("list").output.splitlines()
+    assert any(line.startswith("quickstart ") and "Fashion-MNIST" in line for line in lines)
+    assert any(line.startswith("ncfm-cifar10-ipc1 ") for line in lines)
+
+
+def test_show_prints_the_file_as_it_is() -> None:
+    result = call("show", "quickstart")
+    assert result.exit_code == 0
+    assert "dd-recipes reproduce quickstart" in result.output
+    assert "[pretrain]" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["zoo"], "No such command 'zoo'"),
+        (["reproduce"], "Missing argument 'RECIPE'"),
+        (["reproduce", "quickstart", "--devise", "cpu"], "--device"),
+        (["reproduce", "quickstart", "--device", "tpu"], "'tpu' is not one of"),
+        (["reproduce", "quickstart", "--seed", "-1"], "--seed"),
+        (["reproduce", "quickstrat"], "Did you mean quickstart?"),
+        (["show", "quickstrat"], "Did you mean quickstart?"),
+        (["reproduce", "none.toml"], "no recipe file"),
+        (["reproduce", "quickstart", "--set", "x"], "not key=value"),
+        (["reproduce", "quickstart", "--set", "students.epoch=3"], "did you mean epochs?"),
+        (["report", "nowhere"], "no results.json"),
+    ],
+)
+def test_mistakes_of_the_user_exit_with_2(arguments: list[str], words: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_missing_data_exit_with_2_and_leave_no_folder(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    result = call("reproduce", "ncfm-cifar10-ipc1", "--out", out, "--data", str(tmp_path))
+    assert result.exit_code == 2
+    assert "CIFAR-10 was not found" in result.output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_folder_exits_with_2(tmp_path: Path, finished: tuple[Path, Results]) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    result = call("reproduce", "quickstart", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "not a run folder" in result.output
+    result = call("reproduce", "quickstart", "--out", str(finished[0]))
+    assert result.exit_code == 2
+    assert "holds another run" in result.output
+    assert "--out" in result.output
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (SettingsError("factor is 3."), 2, "Error: factor is 3."),
+        (PermissionError(errno.EACCES, "denied", "a/b"), 2, "No permission: a/b"),
+        (NonFiniteError("loss is nan."), 1, "Error: loss is nan."),
+        (OSError(errno.ENOSPC, "full", "a/b"), 1, "The disk is full (a/b)"),
+        (OSError(errno.EIO, "input/output error"), 1, "OSError: "),
+        (MemoryError(), 1, "Not enough memory"),
+        (ZeroDivisionError("odd"), 1, "ZeroDivisionError: odd"),
+        (KeyboardInterrupt(), 130, "Run the same command again to go on"),
+    ],
+)
+def test_errors_become_one_message_and_a_code(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: BaseException,
+    code: int,
+    words: str,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("dd_recipes.runner.reproduce", fail)
+    arguments = ["reproduce", "quickstart", "--out", str(tmp_path / "run")]
+    result = call(*arguments)
+    assert result.exit_code == code
+    assert words in result.output
+    assert "Traceback" not in result.output
+    result = call("--debug", *arguments)
+    assert result.exit_code == code
+    assert "Traceback" in result.output
+    assert words in result.output
+
+
+def test_a_damaged_report_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text("{}")
+    result = call("report", str(tmp_path))
+    assert result.exit_code == 2
+    assert "of another version" in result.output
+
+
+def test_report_prints_the_table_and_writes_the_page(
+    finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    result = call("report", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert finished[1].rows[3].accuracy in result.output
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_complete_run_prints_its_table_again(
+    finished: tuple[Path, Results],
+    tmp_path: Path,
+    tiny_arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    main([*tiny_arguments, "--out", str(tmp_path / "run"), "--json"], standalone_mode=False)
+    output = capsys.readouterr()
+    tables = json.loads(output.out)
+    assert [row["last"] for row in tables["rows"]] == [list(r.last) for r in finished[1].rows]
+    assert "run folder" in output.err
+    assert "eager" in output.err
+
+
+def test_killed_again_and_again_a_run_ends_with_the_same_numbers(
+    finished: tuple[Path, Results], tmp_path: Path, tiny_arguments: list[str], command: Start
+) -> None:
+    folder = tmp_path / "run"
+    arguments = [*tiny_arguments, "--out", str(folder)]
+    draws = random.Random(7)
+    kills = 0
+    for _ in range(4):
+        process = command(arguments)
+        deadline = time.monotonic() + 120
+        while not (folder / "events.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        try:
+            process.wait(timeout=3.0 + 3.0 * draws.random())
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 1
+    process = command(arguments)
+    output, log = process.communicate(timeout=300)
+    assert process.returncode == 0, log
+    assert accuracies(folder) == {row.label: list(row.last) for row in finished[1].rows}
+    assert "report.html" in output
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, tiny_arguments: list[str], command: Start
+) -> None:
+    folder = tmp_path / "run"
+    process = command([*tiny_arguments, "--out", str(folder), "--set", "students.epochs=5000"])
+    deadline = time.monotonic() + 120
+    while not (folder / "pool").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 130, log
+    assert "Run the same command again" in log
+    assert "Traceback" not in log

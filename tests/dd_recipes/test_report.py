@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dd_core.errors import UserError
+from dd_recipes.catalog import find
+from dd_recipes.paper import PublishedValue
+from dd_recipes.reader import load_recipe
+from dd_recipes.report import write_report
+from dd_recipes.results import Results, findings
+from dd_recipes.runfolder import write_json
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes, and the text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+@pytest.fixture(scope="module")
+def folder(
+    finished: tuple[Path, Results], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Results]:
+    path = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(finished[0], path)
+    write_report(finished[1], path)
+    return path, finished[1]
+
+
+@pytest.fixture(scope="module")
+def page(folder: tuple[Path, Results]) -> Page:
+    return Page((folder[0] / "report.html").read_text())
+
+
+def test_the_page_needs_no_other_file(page: Page) -> None:
+    sources = [a.get("src") or "" for _, a in page.tags if "src" in a]
+    assert len(sources) == 3 + 4
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
+    assert [a for tag, a in page.tags if tag == "a"] == []
+    assert "url(" not in page.words
+    assert "@import" not in page.words
+
+
+def test_every_picture_is_one_of_the_folder_and_has_words(
+    page: Page, folder: tuple[Path, Results]
+) -> None:
+    stored = {path.read_bytes() for path in (folder[0] / "figures").glob("*.png")}
+    images = [a for tag, a in page.tags if tag == "img"]
+    shown = {base64.b64decode((a["src"] or "").partition(",")[2]) for a in images}
+    assert shown == stored
+    assert all(content.startswith(PNG) for content in shown)
+    assert all(len(a["alt"] or "") > 20 for a in images)
+
+
+def test_the_page_says_what_was_measured(page: Page, folder: tuple[Path, Results]) -> None:
+    results = folder[1]
+    for row in results.rows:
+        assert row.label in page.words
+        assert row.accuracy in page.words
+    for sentence in findings(results):
+        assert sentence in page.words
+    assert "dd-recipes reproduce x" in page.words
+    assert "[methods.settings.synthetic]" in page.words
+    assert "torch" in page.words
+    assert results.runtime in page.words
+    assert page.open == []
+
+
+def test_markdown_names_pictures_that_are_there(folder: tuple[Path, Results]) -> None:
+    text = (folder[0] / "report.md").read_text()
+    pictures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert len(pictures) == 7
+    assert all((folder[0] / picture).is_file() for picture in pictures)
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    header = next(line for line in table if "accuracy" in line)
+    for row in folder[1].rows:
+        line = next(line for line in table if line.startswith(f"| {row.label} |"))
+        assert line.count("|") == header.count("|")
+        assert row.accuracy in line
+
+
+def with_paper(folder: Path, target: Path, published: PublishedValue) -> Results:
+    """A copy of the run whose last row has a published value and whose recipe has a paper."""
+    shutil.copytree(folder, target)
+    config = json.loads((target / "config.json").read_text())
+    paper = load_recipe(find("ncfm-cifar10-ipc1")).tables()["paper"]
+    write_json(target / "config.json", {**config, "paper": paper})
+    results = Results.from_json(json.loads((target / "results.json").read_text()))
+    rows = (*results.rows[:-1], replace(results.rows[-1], published=published))
+    return replace(results, rows=rows)
+
+
+def test_published_values_stand_beside_measured_ones(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    published = PublishedValue(90.0, 0.3, 10, "Table 1", "Best <epoch>.")
+    results = with_paper(folder[0], tmp_path / "run", published)
+    write_report(results, tmp_path / "run")
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert "90.0 ± 0.3 (10)" in page.words
+    assert "Best <epoch>." in page.words
+    links = [a["href"] for tag, a in page.tags if tag == "a"]
+    assert links == ["https://arxiv.org/abs/2502.20653"]
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "NCFM against the paper" in text
+    header = next(line for line in text.splitlines() if line.startswith("| method"))
+    assert all(
+        line.count("|") == header.count("|")
+        for line in text.splitlines()
+        if line.startswith(("| random", "| DM", "| NCFM"))
+    )
+
+
+def test_words_of_the_recipe_are_escaped(folder: tuple[Path, Results], tmp_path: Path) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    results = replace(folder[1], title="<script>alert(1)</script>")
+    write_report(results, tmp_path / "run")
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert "<script>" in page.words
+
+
+def test_an_incomplete_run_says_so(folder: tuple[Path, Results], tmp_path: Path) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "methods" / "ncfm")
+    write_report(replace(folder[1], rows=folder[1].rows[:3]), tmp_path / "run")
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert "not complete: 3 of 4 methods" in page.words
+    assert "not complete: 3 of 4 methods" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_rows_without_distillation_have_a_report_too(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    (tmp_path / "run" / "figures" / "losses.png").unlink()
+    results = replace(folder[1], rows=folder[1].rows[:1], methods=1, pool_seconds=None)
+    write_report(results, tmp_path / "run")
+    assert not (tmp_path / "run" / "figures" / "losses.png").exists()
+
+
+def test_a_folder_that_lacks_a_file_is_named(folder: tuple[Path, Results], tmp_path: Path) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    (tmp_path / "run" / "config.json").unlink()
+    with pytest.raises(UserError, match=r"no config\.json"):
+        write_report(folder[1], tmp_path / "run")
