@@ -64,11 +64,12 @@ class ConvNet(nn.Module):
         blocks = zip(self.convolutions, self.norms, self._paddings, strict=True)
         for convolution, norm, padding in blocks:
             weight, bias = (p.to(x.dtype) for p in convolution.parameters())
-            x = F.conv2d(x, weight, bias, padding=padding)
             if isinstance(norm, nn.GroupNorm):
+                # The norm takes away a constant of each channel, so the bias changes nothing.
+                x = F.conv2d(x, weight, padding=padding)
                 x = instance_norm_relu_pool(x, norm.weight, norm.bias)
             else:
-                x = F.avg_pool2d(F.relu(x), 2)
+                x = F.avg_pool2d(F.relu(F.conv2d(x, weight, bias, padding=padding)), 2)
         return x.flatten(1)
 
     def classify(self, features: Tensor) -> Tensor:
