@@ -2,9 +2,8 @@
 
     python benchmarks/step_vs_official.py --official CHECKOUT [--workloads a,b,c] [--json OUT]
 
-Each side runs in a fresh process with the same threads and the same allocator settings. The sides
-take turns of a few seconds, the order changing every round; the table shows medians over the
-rounds. README.md beside this file says what is measured and what is left out.
+Each side runs as it ships, in a fresh process with the same threads. The sides take turns of a few
+seconds, the order changing every round; the table shows medians over the rounds. README.md beside this file says what is measured and what is left out.
 """
 
 import argparse
@@ -169,8 +168,8 @@ def _parser() -> argparse.ArgumentParser:
         help="only compare our loss with the official one on equal inputs")  # fmt: skip
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="ours only")
     add("--compile", default="auto", choices=("auto", "on", "off"), help="ours only")
-    add("--allocator", default="keep", choices=("keep", "system"),
-        help="both sides: keep freed memory (default, faster), or glibc's own way")  # fmt: skip
+    add("--allocator", default="system", choices=("keep", "system"),
+        help="official side: as it ships (default), or told to keep freed memory as ours is")  # fmt: skip
     add("--official-loader", default="direct", choices=("direct", "async"),
         help="official side: draw batches directly (default, faster) or by its thread")  # fmt: skip
     add("--debug", action="store_true", help="print the traceback of a side that fails")

@@ -26,7 +26,7 @@ class DataError(UserError):
     """A data set is missing, damaged or does not fit."""
 
 
-class SettingsError(UserError):
+class SettingsError(UserError, ValueError):
     """A setting is unknown, of the wrong type or impossible."""
 
 
