@@ -3,7 +3,8 @@
     python benchmarks/step_vs_official.py --official CHECKOUT [--workloads a,b,c] [--json OUT]
 
 Each side runs as it ships, in a fresh process with the same threads. The sides take turns of a few
-seconds, the order changing every round; the table shows medians over the rounds. README.md beside this file says what is measured and what is left out.
+seconds, the order changing every round; the table shows medians over the rounds. README.md beside
+this file says what is measured and what is left out.
 """
 
 import argparse
@@ -169,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="ours only")
     add("--compile", default="auto", choices=("auto", "on", "off"), help="ours only")
     add("--allocator", default="system", choices=("keep", "system"),
-        help="official side: as it ships (default), or told to keep freed memory as ours is")  # fmt: skip
+        help="official side as it ships (default), or keeping freed memory as ours")  # fmt: skip
     add("--official-loader", default="direct", choices=("direct", "async"),
         help="official side: draw batches directly (default, faster) or by its thread")  # fmt: skip
     add("--debug", action="store_true", help="print the traceback of a side that fails")
