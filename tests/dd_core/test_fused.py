@@ -109,10 +109,30 @@ def test_without_compiler_pytorch_is_used_and_said_so(monkeypatch):
         fused._library.cache_clear()
 
 
+def test_folder_that_others_can_write_is_not_used(tmp_path):
+    assert build._usable(tmp_path / "own")
+    (tmp_path / "own").chmod(0o777)
+    assert not build._usable(tmp_path / "own")
+
+
+def test_hanging_compiler_is_answered_by_pytorch(monkeypatch):
+    def hang(*arguments, **options):
+        raise build.subprocess.TimeoutExpired("c++", 120)
+
+    monkeypatch.setattr(fused, "load_library", hang)
+    fused._library.cache_clear()
+    try:
+        assert "PyTorch operations" in kernel_status()
+    finally:
+        monkeypatch.undo()
+        fused._library.cache_clear()
+
+
 def test_unwritable_cache_falls_to_the_temporary_folder(monkeypatch, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))
+    assert not build._usable(blocked / "dd-core")
     monkeypatch.setattr(build.tempfile, "tempdir", str(tmp_path))
     library = build.load_library("instance_norm_relu_pool.cpp")
     assert hasattr(library, "forward_float32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -82,3 +84,4 @@ def test_too_large_a_draw_names_the_class():
 def test_fingerprint_sees_pixels_labels_and_shape():
     a, b, c = numbered([0, 1], 2), numbered([0, 1], 2), numbered([1, 0], 2)
     assert a.fingerprint() == b.fingerprint() != c.fingerprint()
+    assert replace(a, std=(0.3,)).fingerprint() != a.fingerprint()

@@ -15,6 +15,7 @@ from dd_core import (
     Distiller,
     DistillSettings,
     NonFiniteError,
+    Runtime,
     SettingsError,
     SyntheticSettings,
     distill,
@@ -267,6 +268,39 @@ def test_nan_stops_with_the_last_good_state(images, network, pool, runtime, tmp_
     assert torch.equal(resumed.distilled.images, whole.distilled.images)
 
 
+def test_bad_pixels_are_never_stored(images, network, pool, runtime, tmp_path, monkeypatch):
+    """Where the guard did not look, as off the CPU, the last good state stays."""
+    options = {"pool": pool, "seed": 1, "runtime": runtime, "folder": tmp_path}
+    monkeypatch.setattr(Distiller, "_guard", lambda self, iteration, losses: None)
+    original = Distiller._group_losses
+    calls = []
+
+    def poisoned(self, *arguments):
+        calls.append(1)
+        return original(self, *arguments) * (math.nan if len(calls) == 4 else 1.0)
+
+    monkeypatch.setattr(Distiller, "_group_losses", poisoned)
+    with pytest.raises(NonFiniteError, match="pixels are not finite after iteration 4"):
+        distill(images, SMALL, network, checkpoint_seconds=0.0, **options)
+    _, facts = load_state(tmp_path / "state.safetensors", key=_key(tmp_path))
+    assert facts["iteration"] == 3
+    monkeypatch.undo()
+    resumed = distill(images, SMALL, network, **options)
+    whole = distill(images, SMALL, network, **{**options, "folder": tmp_path / "whole"})
+    assert torch.equal(resumed.distilled.images, whole.distilled.images)
+
+
+def test_real_features_do_not_depend_on_the_chunk(images, network, pool, runtime, monkeypatch):
+    results = []
+    for chunk in (3, 8, 1000):
+        monkeypatch.setattr(Runtime, "chunk_images", chunk)
+        distiller = Distiller(images, SMALL, network, pool, runtime=runtime)
+        distiller.step(0)
+        results.append(distiller._real)
+    torch.testing.assert_close(results[0], results[2], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(results[1], results[2], atol=1e-6, rtol=1e-5)
+
+
 def _key(folder):
     from safetensors import safe_open
 
@@ -288,8 +322,6 @@ def test_provenance_tells_how_the_set_was_made(images, network, pool, runtime, t
 
 
 def test_bfloat16_run_is_near_to_float32(images, network, pool):
-    from dd_core import Runtime
-
     results = []
     for precision in ("float32", "bfloat16"):
         runtime = Runtime("cpu", precision, compile=False, threads=2)

@@ -82,6 +82,7 @@ def test_interrupted_evaluation_resumes_to_the_same_result(
             )  # fmt: skip
     parts = evaluate(data, test_images, network, QUICK, folder=tmp_path / "parts", **options)
     assert parts.curves == whole.curves and parts.last == whole.last
+    (tmp_path / "parts" / "student_000.unfinished").write_bytes(b"left by a kill")
     again = evaluate(data, test_images, network, QUICK, folder=tmp_path / "parts", **options)
     assert again == parts
 

@@ -109,6 +109,17 @@ def test_infinite_loss_stops_with_the_state_before_it(images, network, runtime, 
     assert unfinished_progress(tmp_path / "state", key="k")[0] > 0
 
 
+def test_loss_that_is_never_finite_leaves_a_state_that_can_be_read(
+    images, network, runtime, tmp_path
+):
+    """Again and again the same clear error, and no state with bad weights."""
+    broken = replace(images, std=(0.0,))
+    for _ in range(2):
+        with pytest.raises(NonFiniteError, match="at step 0 of"):
+            run(broken, network, runtime, tmp_path)
+        assert unfinished_progress(tmp_path / "state", key="k") == (0, 0.0)
+
+
 def test_accuracy_counts_right_answers(test_images, runtime):
     class Constant(torch.nn.Module):
         def forward(self, x):

@@ -13,7 +13,6 @@ from dd_core.events import Message, PhaseAdvanced, PhaseFinished, PhaseStarted
 from dd_recipes.runfolder import (
     EventLog,
     open_folder,
-    phase_seconds,
     read_json,
     write_json,
 )
@@ -190,5 +189,3 @@ def test_advances_are_thinned_but_the_last_is_kept(tmp_path: Path) -> None:
     assert len(advances) < 10
     assert advances[-1]["done"] == 100
     assert advances[-1]["values"] == {"loss": None}
-    assert phase_seconds(path, "pool") == 3.5
-    assert phase_seconds(path, "students") is None

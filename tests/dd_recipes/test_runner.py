@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -182,3 +183,48 @@ def test_a_nan_stops_the_run_and_keeps_what_was_complete(tiny: Recipe, tmp_path:
     stored = Results.from_json(json.loads((tmp_path / "run" / "results.json").read_text()))
     assert [row.label for row in stored.rows] == ["random real"]
     assert not stored.complete
+
+
+def test_what_cannot_be_made_is_found_before_anything_is_computed(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    ncfm = tiny.methods[-1]
+    assert isinstance(ncfm.settings, DistillSettings)
+    for change, words in (({"factor": 3}, "factor is 3"), ({"ipc": 300}, "real images a class")):
+        synthetic = replace(ncfm.settings.synthetic, **change)  # type: ignore[arg-type]
+        method = replace(ncfm, settings=replace(ncfm.settings, synthetic=synthetic))
+        with pytest.raises(UserError, match=words):
+            reproduce(replace(tiny, methods=(method,)), tmp_path / "run", hardware=PLAIN)
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["curves.json", "measured.json"])
+def test_damaged_derived_files_are_derived_anew(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path, name: str
+) -> None:
+    folder, results = finished
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    path = copy / "methods" / "ncfm" / name
+    path.write_text(path.read_text()[:30])
+    (copy / "environment.json").write_text("{")
+    recorder = Recorder()
+    again = reproduce(tiny, copy, hardware=PLAIN, listen=recorder)
+    assert accuracies(again) == accuracies(results)
+    assert all(phase.done == phase.total for phase in recorder.phases)
+    assert json.loads(path.read_text()) and json.loads((copy / "environment.json").read_text())
+
+
+def test_a_wish_to_compile_that_fell_back_does_not_stop_the_run_from_going_on(
+    tiny: Recipe, finished: tuple[Path, Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dd_core.runtime._compiler_works", lambda name: False)
+    folder, results = finished
+    wish = replace(PLAIN, compile="on")
+    assert accuracies(reproduce(tiny, folder, hardware=wish)) == accuracies(results)
+
+
+def test_the_time_of_the_extractors_is_kept(tiny: Recipe, finished: tuple[Path, Results]) -> None:
+    folder, results = finished
+    stored = json.loads((folder / "pool.json").read_text())["seconds"]
+    assert results.pool_seconds == stored > 0

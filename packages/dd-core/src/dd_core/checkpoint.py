@@ -37,6 +37,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         OSError: The folder cannot be written, or the disk is full; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):  # by a killed process; one writes at a time
+        left.unlink(missing_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -45,8 +47,10 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(scratch, 0o644)
         os.replace(scratch, path)
-    except BaseException:
+    except BaseException as error:
         Path(scratch).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # so that a message can name it
         raise
 
 
@@ -80,6 +84,8 @@ def load_state(path: Path, *, key: str) -> tuple[dict[str, Tensor], dict[str, An
             found = metadata.get("format")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         facts = json.loads(metadata.get("facts", "null"))
+    except PermissionError:
+        raise
     except (SafetensorError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged ({error}). Delete it to repeat this phase from its beginning."

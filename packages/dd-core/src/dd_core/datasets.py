@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dd_core.images import ImageData, LabeledImages
 
 __all__ = ["read_cifar10", "read_npz"]
 
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error)
 _CIFAR10_MEAN, _CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
@@ -92,7 +94,7 @@ def read_npz(path: Path, *, name: str, sha256: str | None = None) -> ImageData:
     Raises:
         DataError: The file is missing, damaged, or lacks an array.
     """
-    content = _read(path)
+    content = _read(path, "Install or copy it again.")
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(
             f"{path} is damaged: its SHA-256 is not {sha256[:12]}... ({len(content)} bytes). "
@@ -101,7 +103,7 @@ def read_npz(path: Path, *, name: str, sha256: str | None = None) -> ImageData:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, OSError, EOFError, *_ZIP_ERRORS) as error:
         raise DataError(f"{path} is not a readable .npz file ({error}).") from None
     names = ("train_images", "train_labels", "test_images", "test_labels", "class_names")
     if missing := [key for key in names if key not in arrays]:
@@ -126,11 +128,11 @@ def read_npz(path: Path, *, name: str, sha256: str | None = None) -> ImageData:
     )
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, way_out: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"{path} is missing.") from None
+        raise DataError(f"{path} is missing. {way_out}") from None
 
 
 def _channels_first(images: np.ndarray[Any, Any], path: Path) -> np.ndarray[Any, Any]:
@@ -154,7 +156,7 @@ def _cifar10(pixels: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> Labe
 
 
 def _verified(path: Path, algorithm: str, expected: Mapping[str, str]) -> bytes:
-    content = _read(path)
+    content = _read(path, _HOW_CIFAR10)
     found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
     if found != expected[path.stem]:
         raise DataError(

@@ -57,7 +57,8 @@ def distill(
 ) -> Distillation:
     """Distils a set, storing its state now and then; a second call goes on from there.
 
-    An interrupted and resumed run gives the same pixels, bit for bit, on the same machine.
+    On the same CPU an interrupted and resumed run gives the same pixels, bit for bit. On CUDA the
+    backward pass of bilinear resampling adds in no fixed order, so there they agree to rounding.
 
     Args:
         images: Real training images.
@@ -102,6 +103,7 @@ def distill(
     )  # fmt: skip
 
     def save(iteration: int) -> None:
+        _require_finite(distiller, iteration)
         best, since, factor = distiller.plateau
         plateau = [best if math.isfinite(best) else None, since, factor]
         facts = {"iteration": iteration, "seconds": progress.seconds, "plateau": plateau}
@@ -113,7 +115,7 @@ def distill(
             losses = distiller.step(iteration)
         except NonFiniteError:
             if bool(torch.isfinite(distiller.pixels).all()):
-                save(iteration)
+                save(iteration)  # a good state, from before the bad step
             raise
         values = None
         if progress.due():
@@ -122,12 +124,22 @@ def distill(
         if time.perf_counter() - saved_at > checkpoint_seconds:
             save(iteration + 1)
             saved_at = time.perf_counter()
-    result = _complete(distiller, network, progress.finish())
+    _require_finite(distiller, settings.iterations)
+    result = _complete(distiller, network, progress.seconds)
     result.distilled.save(folder / "distilled")
     facts = {"key": key, "seconds": result.seconds, "history": result.history}
     write_atomically(folder / _COMPLETE, json.dumps(facts).encode())
     state.unlink(missing_ok=True)
+    progress.finish()
     return result
+
+
+def _require_finite(distiller: Distiller, iteration: int) -> None:
+    if not bool(torch.isfinite(distiller.pixels).all()):
+        raise NonFiniteError(
+            f"The pixels are not finite after iteration {iteration}. The last good state is kept; "
+            "lower learning_rate, or use precision float32."
+        )
 
 
 def _complete(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:

@@ -26,10 +26,12 @@ class ExtractorPool:
     Attributes:
         initial: One dictionary of parameters a network, before training.
         trained: The same after training.
+        seconds: Time of their training, over all attempts.
     """
 
     initial: tuple[Weights, ...]
     trained: tuple[Weights, ...]
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.initial or len(self.initial) != len(self.trained):
@@ -64,7 +66,10 @@ class ExtractorPool:
                 .named_parameters()
             )
 
-        return cls(*(tuple(weights(p, i) for i in range(count)) for p in ("initial", "trained")))
+        initial, trained = (
+            tuple(weights(part, i) for i in range(count)) for part in ("initial", "trained")
+        )
+        return cls(initial, trained)
 
     def fingerprint(self) -> str:
         """SHA-256 of all weights, in hexadecimal."""

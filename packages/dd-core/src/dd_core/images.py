@@ -91,6 +91,17 @@ class LabeledImages:
         return torch.bincount(self.labels, minlength=self.n_classes)
 
     @cached_property
+    def smallest_class(self) -> int:
+        """Images of the smallest class."""
+        return int(self.class_counts.min())
+
+    @cached_property
+    def _beyond(self) -> Tensor:
+        """For each class and place up to the largest class: whether the class ends before it."""
+        places = torch.arange(int(self.class_counts.max()), device=self.pixels.device)
+        return places >= self.class_counts[:, None]
+
+    @cached_property
     def _class_order(self) -> tuple[Tensor, Tensor]:
         """Indices sorted by class, and where each class begins."""
         order = torch.argsort(self.labels, stable=True)
@@ -107,7 +118,7 @@ class LabeledImages:
 
         Args:
             n: Images of each class, at most the size of the smallest class.
-            generator: Source of randomness, on the images' device.
+            generator: Source of randomness, on any device; its draws decide, not where images lie.
 
         Returns:
             uint8 of shape (n_classes, n, channels, height, width).
@@ -115,16 +126,16 @@ class LabeledImages:
         Raises:
             DataError: A class has fewer than n images.
         """
+        if n > self.smallest_class:
+            name = self.class_names[int(self.class_counts.argmin())]
+            raise DataError(
+                f"n is {n}, but class {name!r} has {self.smallest_class} images; ask for fewer."
+            )
+        device = generator.device
+        keys = torch.rand(self._beyond.shape, generator=generator, device=device)
+        keys.masked_fill_(self._beyond.to(device), 2.0)
+        chosen = keys.topk(n, dim=1, largest=False, sorted=True).indices.to(self.pixels.device)
         order, starts = self._class_order
-        counts = self.class_counts
-        smallest = int(counts.min())
-        if n > smallest:
-            name = self.class_names[int(counts.argmin())]
-            raise DataError(f"n is {n}, but class {name!r} has {smallest} images; ask for fewer.")
-        longest = int(counts.max())
-        keys = torch.rand(self.n_classes, longest, generator=generator, device=self.pixels.device)
-        beyond = torch.arange(longest, device=keys.device) >= counts[:, None]
-        chosen = keys.masked_fill_(beyond, 2.0).topk(n, dim=1, largest=False, sorted=True).indices
         index = order[(starts[:, None] + chosen).flatten()]
         return self.pixels[index].view(self.n_classes, n, *self.pixels.shape[1:])
 
@@ -133,8 +144,9 @@ class LabeledImages:
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def fingerprint(self) -> str:
-        """SHA-256 of shape, labels and pixels, in hexadecimal."""
-        digest = hashlib.sha256(repr(tuple(self.pixels.shape)).encode())
+        """SHA-256 of shape, normalisation, labels and pixels, in hexadecimal."""
+        head = (tuple(self.pixels.shape), self.mean, self.std)
+        digest = hashlib.sha256(repr(head).encode())
         digest.update(self.labels.cpu().numpy().tobytes())
         digest.update(self.pixels.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()

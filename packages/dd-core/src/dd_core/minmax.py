@@ -67,7 +67,7 @@ class Distiller:
         self.history = torch.zeros(2, settings.iterations, device=runtime.device)
         self.plateau = (math.inf, 0, 1.0)  # best loss, iterations since, factor of the rate
         self._augmentation = Augmentation.parse(settings.augmentation)
-        self.batch_real = min(settings.batch_real, int(self.images.class_counts.min()))
+        self.batch_real = min(settings.batch_real, self.images.smallest_class)
         self._features = runtime.optimize(self.extractor.blended.features)
         self._synthetic = runtime.optimize(self._group_losses)
         self._held = -1
@@ -81,7 +81,11 @@ class Distiller:
         device = self.runtime.device
         stream = generator(self.seed, "frequencies", iteration, device=device)
         sample = self.objective.sample(self.extractor.blended.n_features, stream)
-        calibration_draw = self._draws(generator(self.seed, "calibration", iteration)).to(device)
+        calibration_draw = Draw()
+        if self.settings.calibration:
+            calibration_draw = self._draws(generator(self.seed, "calibration", iteration)).to(
+                device
+            )
         losses = torch.zeros(2, device=device)
         self.optimizer.zero_grad()
         for start, stop in self._class_groups():
@@ -128,19 +132,18 @@ class Distiller:
         self._draw = self._draws(generator(self.seed, "augmentation", number)).to(device)
         stream = generator(self.seed, "real", number, device=device)
         real = self.images.draw_per_class(self.batch_real, stream)
-        rows = [
-            self.objective.embed(self._real_features(real, label)[None])
-            for label in range(self.images.n_classes)
-        ]
-        self._real = torch.cat(rows)
+        many = max(1, self.runtime.chunk_images // self.batch_real)
+        starts = range(0, self.images.n_classes, many)
+        self._real = torch.cat([self._embed_real(real[s : s + many], s) for s in starts])
 
-    def _real_features(self, real: Tensor, label: int) -> Tensor:
-        draw = self._draw.group(label, label + 1)
-        parts = []
-        for chunk in real[label].split(self.runtime.chunk_images):
-            x = normalize(chunk, self.images.mean, self.images.std)
-            parts.append(self._features(apply(x[None], draw)[0].to(self.runtime.dtype)))
-        return torch.cat(parts)
+    def _embed_real(self, real: Tensor, first: int) -> Tensor:
+        """What the objective keeps of the real batch of consecutive classes."""
+        classes, n = real.shape[:2]
+        x = normalize(real, self.images.mean, self.images.std)
+        x = apply(x, self._draw.group(first, first + classes)).flatten(0, 1)
+        chunks = x.to(self.runtime.dtype).split(self.runtime.chunk_images)
+        features = torch.cat([self._features(chunk) for chunk in chunks])
+        return self.objective.embed(features.unflatten(0, (classes, n)))
 
     def _group_losses(
         self,
@@ -173,7 +176,7 @@ class Distiller:
             match, calibration = losses.tolist()
             raise NonFiniteError(
                 f"The loss at iteration {iteration} is not finite (matching {match}, calibration "
-                f"{calibration}). The last good state is stored; lower learning_rate (it is "
+                f"{calibration}). No state after it is stored; lower learning_rate (it is "
                 f"{self.settings.learning_rate}), or use precision float32."
             )
 

@@ -60,7 +60,10 @@ def pretrain_pool(
     stored = [load_state(_path(folder, i), key=key) for i in range(settings.networks)]
     complete = sum(entry is not None for entry in stored)
     earlier = sum(float(entry[1]["seconds"]) for entry in stored if entry is not None)
-    begun = [unfinished_progress(_unfinished(folder, i), key=key) for i in range(settings.networks)]
+    begun = [
+        (0, 0.0) if entry is not None else unfinished_progress(_unfinished(folder, i), key=key)
+        for i, entry in enumerate(stored)
+    ]
     progress = Phase(
         phase,
         settings.networks * steps,
@@ -78,7 +81,9 @@ def pretrain_pool(
             )  # fmt: skip
     if complete < settings.networks:
         progress.finish()
-    return ExtractorPool(*(tuple(_side(entry, s) for entry in stored) for s in _SIDES))
+    initial, trained = (tuple(_side(entry, side) for entry in stored) for side in _SIDES)
+    seconds = sum(float(str(entry[1]["seconds"])) for entry in stored if entry is not None)
+    return ExtractorPool(initial, trained, seconds)
 
 
 _SIDES = ("initial", "trained")

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
+from dd_core.augment import Augmentation
 from dd_core.errors import SettingsError
 
 __all__ = [
@@ -106,6 +107,7 @@ class PretrainSettings:
             _at_least(name, getattr(self, name), 1)
         _positive("learning_rate", self.learning_rate)
         _training_common(self.milestones, self.cutmix, self.weight_decay)
+        Augmentation.parse(self.augmentation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,7 @@ class DistillSettings:
         _one_of("schedule", self.schedule, ("constant", "cosine", "plateau"))
         _one_of("extractor", self.extractor, ("blend", "random"))
         _one_of("augmentation_draws", self.augmentation_draws, ("per_class", "shared"))
+        Augmentation.parse(self.augmentation)
         for name in ("iterations", "batch_real", "hold", "n_frequencies"):
             _at_least(name, getattr(self, name), 1)
         _positive("learning_rate", self.learning_rate)
@@ -233,5 +236,6 @@ class StudentSettings:
         for name in ("students", "epochs", "batch_size", "evaluations"):
             _at_least(name, getattr(self, name), 1)
         _at_least("steps", self.steps, 0)
+        Augmentation.parse(self.augmentation)
         _positive("learning_rate", self.learning_rate)
         _training_common(self.milestones, self.cutmix, self.weight_decay)

@@ -63,12 +63,11 @@ def initial_pixels(images: LabeledImages, settings: SyntheticSettings, seed: int
             f"factor is {factor}, which does not divide the images' {images.size} px; choose a "
             "divisor."
         )
-    device = images.pixels.device
-    draws = generator(seed, "initial pixels", device=device)
+    draws = generator(seed, "initial pixels")  # on the CPU, for the same start on every device
     if settings.init == "noise":
         shape = (images.n_classes, ipc, images.channels, images.size, images.size)
-        noise = torch.randn(shape, generator=draws, device=device)
-        return (noise / 4 + 0.5).clamp_(0, 1)
+        noise = torch.randn(shape, generator=draws)
+        return (noise / 4 + 0.5).clamp_(0, 1).to(images.pixels.device)
     views = factor**2 if settings.init == "mix" else 1
     try:
         real = images.draw_per_class(ipc * views, draws).float() / 255

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,9 @@ __all__ = [
     "train",
     "unfinished_progress",
 ]
+
+
+_GUARD_INTERVAL = 25
 
 
 class TrainingSettings(Protocol):
@@ -120,7 +124,7 @@ def train(
     batch = min(settings.batch_size, len(data))
     steps = total_steps(len(data), settings)
     forward = runtime.optimize(network)
-    facts: dict[str, object] = {}
+    facts: dict[str, object] = {"seconds": 0.0}
     first, saved_at = 0, time.perf_counter()
     if (stored := load_state(state, key=key)) is not None:
         tensors, facts = stored
@@ -145,11 +149,13 @@ def train(
         loss = share * F.cross_entropy(logits, labels)
         if other is not None:
             loss = loss + (1 - share) * F.cross_entropy(logits, labels[other])
-        if not torch.isfinite(loss):
-            save_now(step)
+        looked = runtime.device.type == "cpu" or step % _GUARD_INTERVAL == 0
+        if looked and not torch.isfinite(loss):
+            if _finite(network):
+                save_now(step)
             raise NonFiniteError(
-                f"The training loss is {loss.item()} at step {step} of {steps}. The state before "
-                "it is stored; lower learning_rate, or use precision float32."
+                f"The training loss is {loss.item()} at step {step} of {steps}. No state after it "
+                "is stored; lower learning_rate, or use precision float32."
             )
         passed = sum(step >= milestone * steps for milestone in settings.milestones)
         for group in optimizer.param_groups:
@@ -160,9 +166,14 @@ def train(
         facts["seconds"] = earlier + time.perf_counter() - started
         after_step(step + 1, loss.detach(), facts)
         if time.perf_counter() - saved_at > checkpoint_seconds and step + 1 < steps:
-            save_now(step + 1)
+            if _finite(network):
+                save_now(step + 1)
             saved_at = time.perf_counter()
     return facts
+
+
+def _finite(network: nn.Module) -> bool:
+    return all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
 
 
 @torch.no_grad()
@@ -190,9 +201,14 @@ def _batch_of_stream(step: int, batch: int, n: int, seed: int) -> Tensor:
     begin, end = step * batch, (step + 1) * batch
     parts = []
     for epoch in range(begin // n, (end - 1) // n + 1):
-        order = torch.randperm(n, generator=generator(seed, "order", epoch))
+        order = _permutation(n, seed, epoch)
         parts.append(order[max(begin - epoch * n, 0) : end - epoch * n])
     return torch.cat(parts)
+
+
+@lru_cache(maxsize=4)
+def _permutation(n: int, seed: int, epoch: int) -> Tensor:
+    return torch.randperm(n, generator=generator(seed, "order", epoch))
 
 
 def _cutmix(

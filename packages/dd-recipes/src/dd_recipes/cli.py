@@ -53,17 +53,17 @@ class Guarded(click.Group):
 
 def translate(error: BaseException) -> Failure:
     """The message and the exit code for an exception."""
+    if isinstance(error, KeyboardInterrupt | click.Abort):  # before torch is imported, perhaps
+        return Failure("\nStopped. Run the same command again to go on.", 130)
     from dd_core.errors import DistillationError, UserError
 
-    if isinstance(error, KeyboardInterrupt | click.Abort):
-        return Failure("\nStopped. Run the same command again to go on.", 130)
     if isinstance(error, UserError):
         return Failure(str(error), 2)
     if isinstance(error, DistillationError):
         return Failure(str(error), 1)
     if isinstance(error, PermissionError):
         return Failure(f"No permission: {error.filename or error}. Is the folder yours?", 2)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({error.filename})" if error.filename else ""
         return Failure(f"The disk is full{where}. Free some space and run the command again.", 1)
     if isinstance(error, MemoryError):
@@ -149,7 +149,6 @@ def reproduce(
 
     log = Console(stderr=True)
     log.print(f"{chosen.title}\nrun folder: {folder}", markup=False, highlight=False)
-    # Importing torch takes seconds; by now the recipe and the options are known to be right.
     from dd_recipes.progress import showing
     from dd_recipes.runner import Hardware, reproduce
 
@@ -170,10 +169,12 @@ def report(run: Path, as_json: bool) -> None:
     from dd_recipes.results import Results
     from dd_recipes.runfolder import read_json
 
+    if (run / "run.json").exists() and not (run / "results.json").exists():
+        raise UserError(f"{run} has no complete method yet; give the run's command again.")
     stored = read_json(run / "results.json")
     try:
         results = Results.from_json(stored)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{run / 'results.json'} is damaged or of another version ({error!r}). The command of "
             "the run writes it anew."
@@ -190,11 +191,13 @@ def _finish(results: Results, folder: Path, *, as_json: bool) -> None:
     from dd_recipes.report import write_report
     from dd_recipes.table import print_results
 
-    page = write_report(results, folder)
     if as_json:
         click.echo(json.dumps(results.as_json(), indent=2, ensure_ascii=False))
+    else:
+        print_results(results, Console())
+    page = write_report(results, folder)  # last: a full disk hides no numbers
+    if as_json:
         return
-    print_results(results, Console())
     click.echo(f"\nreport: {page}\nfolder: {folder} (settings, log, distilled sets, figures)")
 
 

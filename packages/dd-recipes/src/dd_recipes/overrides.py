@@ -59,14 +59,22 @@ def smoke(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A recipe's raw tables with the smallest budget that still goes through every phase."""
     result = deepcopy(dict(raw))
     for section, values in SMOKE.items():
-        result.setdefault(section, {}).update(values)
-    for method in result.get("methods", []):
-        if method.get("kind") == "distill":
-            method.setdefault("settings", {}).update(SMOKE_DISTILL)
-        if "published" in method:
+        _update(result, section, values)
+    methods = result.get("methods")
+    # What is of a wrong type is left as it is: the reader names it.
+    for method in methods if isinstance(methods, list) else []:
+        if isinstance(method, dict) and method.get("kind") == "distill":
+            _update(method, "settings", SMOKE_DISTILL)
+        if isinstance(method, dict) and "published" in method:
             note = "the smoke budget measures nothing"
-            method["published"].update(comparable=False, note=note)
+            _update(method, "published", {"comparable": False, "note": note})
     return result
+
+
+def _update(tables: dict[str, Any], name: str, values: Mapping[str, Any]) -> None:
+    table = tables.setdefault(name, {})
+    if isinstance(table, dict):
+        table.update(values)
 
 
 def _descend(table: dict[str, Any], parents: list[str], key: str) -> dict[str, Any]:

@@ -145,6 +145,8 @@ def _methods(raw: object, mistakes: list[str]) -> list[Method]:
             settings = _check(DistillSettings, checked.settings, f"{path}.settings", mistakes)
         else:
             settings = _check(SyntheticSettings, checked.settings, f"{path}.settings", mistakes)
+            if settings is not None and settings.init == "noise":
+                mistakes.append(f"{path}.settings.init: noise is no choice of real images")
         if settings is not None:
             found.append(Method(checked.label, checked.about, settings, checked.published))
     return found

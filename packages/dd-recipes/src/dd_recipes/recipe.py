@@ -67,6 +67,12 @@ class Method:
         settings = self.settings
         return settings.synthetic if isinstance(settings, DistillSettings) else settings
 
+    @property
+    def factor(self) -> int:
+        """Views along a side of a stored image; real images chosen as they are have one."""
+        whole = self.kind == "random" and self.synthetic.init == "real"
+        return 1 if whole else self.synthetic.factor
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

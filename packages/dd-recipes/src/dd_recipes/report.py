@@ -14,9 +14,11 @@ from typing import Any
 import jinja2
 
 from dd_core.artifact import DistilledSet
+from dd_core.checkpoint import write_atomically
 from dd_recipes import figures
 from dd_recipes.results import Results, Row, duration, findings
 from dd_recipes.runfolder import read_json
+from dd_recipes.toml import dump
 
 __all__ = ["Picture", "write_report"]
 
@@ -62,7 +64,7 @@ def write_report(results: Results, folder: Path) -> Path:
     context: dict[str, Any] = {
         "results": results,
         "config": config,
-        "settings": (folder / "config.toml").read_text("utf-8"),
+        "settings": dump(config),
         "environment": environment,
         "findings": findings(results),
         "steps": list(_steps(results, config)),
@@ -84,7 +86,7 @@ def _render(template: str, context: dict[str, Any], target: Path) -> Path:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    target.write_text(environment.get_template(template).render(context), "utf-8")
+    write_atomically(target, environment.get_template(template).render(context).encode())
     return target
 
 

@@ -185,8 +185,8 @@ def _against(best: Row, other: Row, subject: str) -> str:
     interval = welch_interval(best.mean, best.std, best.n, other.mean, other.std, other.n)
     known = f", 95% interval {interval[0]:+.1f} to {interval[1]:+.1f}" if interval else ""
     verb = "it gets" if subject.startswith("On ") else "gives"
-    sure = interval is not None and interval[0] <= 0 <= interval[1]
-    tail = "; the students do not tell the two apart" if sure else ""
+    undecided = interval is not None and interval[0] <= 0 <= interval[1]
+    tail = "; the students do not tell the two apart" if undecided else ""
     measured = f"{subject} {verb} {other.mean:.1f}%"
     word = "better" if gain >= 0 else "worse"
     return f"{measured}: {best.label} is {abs(gain):.1f} points {word}{known}{tail}."

@@ -29,7 +29,6 @@ __all__ = [
     "EventLog",
     "RunFolder",
     "open_folder",
-    "phase_seconds",
     "read_json",
     "write_json",
 ]
@@ -111,7 +110,8 @@ def open_folder(path: Path) -> Iterator[RunFolder]:
     existed = path.exists()
     _check_is_ours(path)
     _check_writable(path)
-    _check_space(path)
+    if not (path / "run.json").exists():
+        _check_space(path)
     with (path / _LOCK).open("a") as lock:
         _take(lock, path)
         folder = RunFolder(path)
@@ -150,16 +150,6 @@ class EventLog:
         self._file.close()
 
 
-def phase_seconds(log: Path, phase: str) -> float | None:
-    """Seconds of a phase over all attempts, from its last end in an event log."""
-    seconds = None
-    for line in log.read_text("utf-8").splitlines():
-        record = json.loads(line)
-        if record["event"] == "PhaseFinished" and record["phase"] == phase:
-            seconds = float(record["seconds"])
-    return seconds
-
-
 def write_json(path: Path, content: object) -> None:
     """Writes a JSON file whole or not at all; what is not finite becomes null."""
     text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
@@ -174,11 +164,12 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path.parent} has no {path.name}; is it a run folder?") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} is damaged ({error}); start anew in another folder with --out."
+            f"{path} is damaged ({error}); delete it and give the run's command again, or start "
+            "anew in another folder with --out."
         ) from None
 
 
@@ -213,7 +204,7 @@ def _check_writable(path: Path) -> None:
 def _check_space(path: Path) -> None:
     free = shutil.disk_usage(path).free
     if free < _NEEDED_BYTES:
-        raise UserError(
+        raise RunError(
             f"The disk of {path} has {free / 1e6:.0f} MB free, and a run needs about "
             f"{_NEEDED_BYTES / 1e6:.0f} MB. Free some, or give another folder with --out."
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dd_core.artifact import DistilledSet
+from dd_core.checkpoint import write_atomically
 from dd_core.distillation import distill
 from dd_core.errors import UserError
 from dd_core.evaluation import evaluate
@@ -25,6 +26,7 @@ from dd_core.pretrain import pretrain_pool
 from dd_core.runtime import Runtime, choose_runtime, environment
 from dd_core.selection import select_random
 from dd_core.settings import DistillSettings
+from dd_core.synthetic import initial_pixels
 from dd_recipes.assets import load_data
 from dd_recipes.recipe import Method, Recipe
 from dd_recipes.results import Results, Row
@@ -32,7 +34,6 @@ from dd_recipes.runfolder import (
     EventLog,
     RunFolder,
     open_folder,
-    phase_seconds,
     read_json,
     write_json,
 )
@@ -111,6 +112,9 @@ def reproduce(
             "images": f"{data.train.fingerprint()[:16]}/{data.test.fingerprint()[:16]}",
             **recipe.computation(),
         }
+        for method in recipe.methods:
+            # What cannot be made is found out before anything is computed.
+            initial_pixels(data.train, method.synthetic, recipe.seed)
         runtime = _runtime(folder, identity, hardware or Hardware())
         _write_settings(folder, recipe, command)
         with _logged(folder, listen) as both:
@@ -139,10 +143,12 @@ def _needs_pool(method: Method) -> bool:
 
 
 def _pool(run: _Run) -> ExtractorPool:
-    return pretrain_pool(
+    pool = pretrain_pool(
         run.data.train, run.recipe.network, run.recipe.pretrain,
         folder=run.folder.path / "pool", phase="pool", **run.common,
     )  # fmt: skip
+    write_json(run.folder.path / "pool.json", {"seconds": pool.seconds})
+    return pool
 
 
 def _measure(run: _Run, method: Method, pool: ExtractorPool | None) -> Row:
@@ -165,14 +171,30 @@ def _measure(run: _Run, method: Method, pool: ExtractorPool | None) -> Row:
 
 
 def _stored_row(run: _Run, method: Method) -> Row | None:
-    path = run.folder.method(method.slug) / "measured.json"
-    return _row(method, read_json(path)) if path.exists() else None
+    """The row of a complete method; what is damaged is derived anew from its phases' results."""
+    folder = run.folder.method(method.slug)
+    measured = _readable(folder / "measured.json")
+    if not measured.keys() >= _MEASURED or not _readable(folder / "curves.json"):
+        return None
+    return _row(method, measured)
+
+
+_MEASURED = {"last", "best", "distill_seconds", "student_seconds"}
+
+
+def _readable(path: Path) -> dict[str, Any]:
+    """The tables of a JSON file that can be written anew; empty where it is absent or damaged."""
+    try:
+        content = read_json(path)
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _row(method: Method, measured: dict[str, Any]) -> Row:
     return Row(
         label=method.label, slug=method.slug, kind=method.kind, about=method.about,
-        ipc=method.synthetic.ipc, factor=method.synthetic.factor, published=method.published,
+        ipc=method.synthetic.ipc, factor=method.factor, published=method.published,
         last=tuple(measured["last"]), best=tuple(measured["best"]),
         distill_seconds=measured["distill_seconds"],
         student_seconds=measured["student_seconds"],
@@ -201,13 +223,11 @@ def _small_set(
 
 def _results(run: _Run, rows: dict[str, Row]) -> Results:
     recipe, data = run.recipe, run.data
-    pool_seconds = None
-    if any(_needs_pool(method) for method in recipe.methods):
-        pool_seconds = phase_seconds(run.folder.path / "events.jsonl", "pool")
+    pool = _readable(run.folder.path / "pool.json")
     return Results(
         recipe=recipe.name, title=recipe.title, seed=recipe.seed, data=data.name,
         class_names=data.train.class_names, train_images=len(data.train),
-        test_images=len(data.test), runtime=run.runtime.summary, pool_seconds=pool_seconds,
+        test_images=len(data.test), runtime=run.runtime.summary, pool_seconds=pool.get("seconds"),
         rows=tuple(rows[m.slug] for m in recipe.methods if m.slug in rows),
         methods=len(recipe.methods),
     )  # fmt: skip
@@ -222,28 +242,36 @@ def _runtime(folder: RunFolder, identity: dict[str, Any], wish: Hardware) -> Run
         return runtime
     began = Runtime.from_record(stored)
     compile_ = "on" if began.compile else "off"
+    # Not the record alone: this also applies the number of threads to the process.
+    fresh = choose_runtime(began.device_name, began.precision, compile_, began.threads)
+    if fresh.compile != began.compile:
+        raise UserError(
+            f"{folder.path} holds a run that used torch.compile, which does not work here now. "
+            "Mend the compiler, or give another folder with --out."
+        )
+    wished_compile = wish.compile
+    if wished_compile == "on" and not choose_runtime(began.device_name, compile="on").compile:
+        wished_compile = "auto"  # where no compiler works, "on" means eager too
     for name, wished, there in (
         ("--device", wish.device, began.device_name),
         ("--precision", wish.precision, began.precision),
-        ("--compile", wish.compile, compile_),
+        ("--compile", wished_compile, compile_),
     ):
         if wished not in ("auto", there):
             raise UserError(
                 f"{folder.path} holds a run with {name} {there}, and {wished} was asked for; "
                 f"leave {name} out to go on, or give another folder with --out."
             )
-    # Not the record alone: this also applies the number of threads to the process.
-    choose_runtime(began.device_name, began.precision, compile_, began.threads)
     return began
 
 
 def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> None:
     """Writes what ran: settings (also as TOML, which runs again) and the environment."""
     write_json(folder.path / "config.json", recipe.tables())
-    (folder.path / "config.toml").write_text(dump(recipe.tables()) + "\n", "utf-8")
-    if not (folder.path / "environment.json").exists():
-        record = {**environment(), "command": shlex.join(command)}
-        write_json(folder.path / "environment.json", record)
+    write_atomically(folder.path / "config.toml", (dump(recipe.tables()) + "\n").encode())
+    record = {**environment(), "command": shlex.join(command)}
+    began = _readable(folder.path / "environment.json")
+    write_json(folder.path / "environment.json", {**record, **began})
 
 
 @contextmanager

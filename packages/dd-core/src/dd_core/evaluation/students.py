@@ -101,7 +101,10 @@ def evaluate(
     )  # fmt: skip
     records = [_load_record(_path(folder, i), key) for i in range(settings.students)]
     states = [folder / f"student_{i:03d}.unfinished" for i in range(settings.students)]
-    begun = [unfinished_progress(state, key=key) for state in states]
+    begun = [
+        (0, 0.0) if record is not None else unfinished_progress(state, key=key)
+        for record, state in zip(records, states, strict=True)
+    ]
     steps = total_steps(len(training), settings)
     progress = Phase(
         phase, settings.students * steps, "step", listen,

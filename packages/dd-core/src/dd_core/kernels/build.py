@@ -37,21 +37,24 @@ def load_library(source_name: str) -> ctypes.CDLL:
     text = "\n".join((source, " ".join(_FLAGS), compiler, _processor()))
     key = hashlib.sha256(text.encode()).hexdigest()[:20]
     for folder in (_cache_folder(), Path(tempfile.gettempdir()) / f"dd-core-{_user()}"):
+        if not _usable(folder):
+            continue
         library = folder / f"{Path(source_name).stem}-{key}.so"
         if not library.exists():
-            if not _writable(folder):
-                continue
             _compile(compiler, source, library)
         return ctypes.CDLL(str(library))
-    raise OSError("neither the cache folder nor the temporary folder can be written")
+    raise OSError("no folder for the compiled library can be written by this user alone")
 
 
-def _writable(folder: Path) -> bool:
+def _usable(folder: Path) -> bool:
+    """Whether the folder is, or can be made, this user's own and nobody else can write in it."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
     except OSError:
         return False
-    return os.access(folder, os.W_OK)
+    foreign = hasattr(os, "getuid") and status.st_uid != os.getuid()
+    return not foreign and not status.st_mode & 0o022 and os.access(folder, os.W_OK)
 
 
 def _compile(compiler: str, source: str, library: Path) -> None:

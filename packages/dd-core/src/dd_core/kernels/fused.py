@@ -8,6 +8,7 @@ image, in cache.
 from __future__ import annotations
 
 import ctypes
+import subprocess
 from functools import cache
 
 import torch
@@ -99,11 +100,11 @@ def _call(
 
 @cache
 def _library() -> ctypes.CDLL | None:
-    """The compiled kernel, or None where it cannot be built or does not agree with PyTorch."""
+    """The compiled kernel, or None where it cannot be built."""
     global _status
     try:
         library = load_library("instance_norm_relu_pool.cpp")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         _status = f"PyTorch operations ({error})"
         return None
     _status = "compiled kernel"
