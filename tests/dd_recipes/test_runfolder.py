@@ -134,7 +134,7 @@ def test_too_little_space_is_seen_before_work_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dd_recipes.runfolder._NEEDED_BYTES", 10**18)
-    with pytest.raises(UserError, match="MB free"):
+    with pytest.raises(RunError, match="MB free"):
         open_folder(tmp_path / "run").__enter__()
 
 
