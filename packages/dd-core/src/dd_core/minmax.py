@@ -21,7 +21,7 @@ __all__ = ["Distiller"]
 
 _PLATEAU_PATIENCE = 500
 _GUARD_INTERVAL = 25
-_SYNTHETIC_CHUNK = 160
+_SYNTHETIC_CHUNK = 80
 
 
 class Distiller:

@@ -67,7 +67,7 @@ class Runtime:
     @property
     def chunk_images(self) -> int:
         """Real images of one forward pass: enough to fill the device, few enough for its cache."""
-        return 256 if self.device.type == "cpu" else 8192
+        return 128 if self.device.type == "cpu" else 8192
 
     def as_record(self) -> dict[str, Any]:
         """JSON-able form, for `from_record`."""
