@@ -36,12 +36,13 @@ class DistilledSet:
         class_names: One name a class.
         provenance: JSON-able: method, settings, data set, seed and so on.
 
-    >>> import torch
-    >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,), (0.2,),
-    ...                     ("shirt", "bag"))
-    >>> images, labels = tiny.decoded()
-    >>> images.shape, labels.tolist()
-    (torch.Size([8, 1, 8, 8]), [0, 0, 0, 0, 1, 1, 1, 1])
+    Example:
+        >>> import torch
+        >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,), (0.2,),
+        ...                     ("shirt", "bag"))
+        >>> images, labels = tiny.decoded()
+        >>> images.shape, labels.tolist()
+        (torch.Size([8, 1, 8, 8]), [0, 0, 0, 0, 1, 1, 1, 1])
     """
 
     images: Tensor

@@ -64,8 +64,9 @@ class Draw:
 class Augmentation:
     """A parsed strategy string.
 
-    >>> Augmentation.parse("flip_color_crop/scale").geometry
-    ('crop', 'scale')
+    Example:
+        >>> Augmentation.parse("flip_color_crop/scale").geometry
+        ('crop', 'scale')
     """
 
     flip: bool = False

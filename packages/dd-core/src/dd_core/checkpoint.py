@@ -133,7 +133,8 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def fingerprint(*parts: object) -> str:
     """A short hash of settings, seeds and other fingerprints, for the key of a state.
 
-    >>> fingerprint({"lr": 1}) == fingerprint({"lr": 1}) != fingerprint({"lr": 2})
-    True
+    Example:
+        >>> fingerprint({"lr": 1}) == fingerprint({"lr": 1}) != fingerprint({"lr": 2})
+        True
     """
     return hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()[:16]

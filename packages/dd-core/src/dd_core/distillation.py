@@ -53,7 +53,7 @@ def distill(
     runtime: Runtime,
     listen: Listener = ignore,
     phase: str | None = None,
-    checkpoint_seconds: float = 15.0,
+    checkpoint_seconds: float = 5.0,
 ) -> Distillation:
     """Distils a set, storing its state now and then; a second call goes on from there.
 

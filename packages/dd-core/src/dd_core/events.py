@@ -69,7 +69,8 @@ def ignore(event: Event) -> None:
 def as_record(event: Event) -> dict[str, object]:
     """The event as a JSON-able dictionary, with its name under ``event``.
 
-    >>> as_record(Message("pool ready"))
-    {'event': 'Message', 'text': 'pool ready', 'level': 'info'}
+    Example:
+        >>> as_record(Message("pool ready"))
+        {'event': 'Message', 'text': 'pool ready', 'level': 'info'}
     """
     return {"event": type(event).__name__, **asdict(event)}

@@ -28,11 +28,12 @@ class LabeledImages:
     Raises:
         DataError: Shapes, types or labels do not fit.
 
-    >>> images = LabeledImages(
-    ...     torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]),
-    ...     mean=(0.3,), std=(0.35,), class_names=("shirt", "bag"))
-    >>> images.n_classes, images.size, images.class_counts.tolist()
-    (2, 8, [2, 2])
+    Example:
+        >>> images = LabeledImages(
+        ...     torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]),
+        ...     mean=(0.3,), std=(0.35,), class_names=("shirt", "bag"))
+        >>> images.n_classes, images.size, images.class_counts.tolist()
+        (2, 8, [2, 2])
     """
 
     pixels: Tensor

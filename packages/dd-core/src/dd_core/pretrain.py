@@ -32,7 +32,7 @@ def pretrain_pool(
     runtime: Runtime,
     listen: Listener = ignore,
     phase: str = "pool",
-    checkpoint_seconds: float = 15.0,
+    checkpoint_seconds: float = 5.0,
 ) -> ExtractorPool:
     """Trains networks one after the other with SGD and keeps initial and trained weights.
 

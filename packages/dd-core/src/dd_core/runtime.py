@@ -138,9 +138,10 @@ def generator(seed: int, *stream: str | int, device: torch.device | str = "cpu")
     Its state follows from the names alone, so a resumed run draws what an uninterrupted one does
     and nothing about randomness needs to be stored.
 
-    >>> a, b = (torch.rand(2, generator=generator(0, "real", 7)) for _ in range(2))
-    >>> bool((a == b).all())
-    True
+    Example:
+        >>> a, b = (torch.rand(2, generator=generator(0, "real", 7)) for _ in range(2))
+        >>> bool((a == b).all())
+        True
     """
     text = "/".join(map(str, (seed, *stream)))
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

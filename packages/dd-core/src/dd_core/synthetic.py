@@ -29,8 +29,9 @@ def decode(pixels: Tensor, factor: int) -> Tensor:
         Shape (groups, n * factor^2, channels, size, size); the views of one image stand together,
         row by row. Differentiable.
 
-    >>> decode(torch.zeros(10, 1, 3, 32, 32), 2).shape
-    torch.Size([10, 4, 3, 32, 32])
+    Example:
+        >>> decode(torch.zeros(10, 1, 3, 32, 32), 2).shape
+        torch.Size([10, 4, 3, 32, 32])
     """
     if factor == 1:
         return pixels

@@ -32,8 +32,9 @@ class Entry:
 def entries() -> tuple[Entry, ...]:
     """All recipes of the package, sorted by name.
 
-    >>> "quickstart" in [entry.name for entry in entries()]
-    True
+    Example:
+        >>> "quickstart" in [entry.name for entry in entries()]
+        True
     """
     found = _toml_files(files("dd_recipes") / "recipes")
     return tuple(sorted((_read(path) for path in found), key=lambda entry: entry.name))
@@ -45,8 +46,9 @@ def find(name: str) -> Entry:
     Raises:
         UserError: There is none; the message names those that are like it.
 
-    >>> find("quickstart").name
-    'quickstart'
+    Example:
+        >>> find("quickstart").name
+        'quickstart'
     """
     if name.endswith(".toml"):
         return _read_path(Path(name))

@@ -24,8 +24,9 @@ SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16, "n_fr
 def slug(label: str) -> str:
     """A method's label as a folder name and as a key for ``--set``.
 
-    >>> slug("Random real, rho = 1")
-    'random-real-rho-1'
+    Example:
+        >>> slug("Random real, rho = 1")
+        'random-real-rho-1'
     """
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
@@ -42,8 +43,9 @@ def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, A
     Raises:
         SettingsError: No ``=``, or the path leads nowhere.
 
-    >>> apply_overrides({"students": {"epochs": 3}}, ["students.epochs=10"])
-    {'students': {'epochs': 10}}
+    Example:
+        >>> apply_overrides({"students": {"epochs": 3}}, ["students.epochs=10"])
+        {'students': {'epochs': 10}}
     """
     result = deepcopy(dict(raw))
     for pair in pairs:

@@ -35,8 +35,9 @@ class PublishedValue:
         comparable: False where the recipe's budget or protocol differs so much that a verdict
             would mislead; the note then says why.
 
-    >>> PublishedValue(mean=49.5, std=0.3, n=10, source="NCFM, Table 1").mean
-    49.5
+    Example:
+        >>> PublishedValue(mean=49.5, std=0.3, n=10, source="NCFM, Table 1").mean
+        49.5
     """
 
     mean: float

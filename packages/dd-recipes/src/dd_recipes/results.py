@@ -167,8 +167,9 @@ def findings(results: Results) -> list[str]:
 def duration(seconds: float | None) -> str:
     """Seconds as text.
 
-    >>> duration(None), duration(8.24), duration(75), duration(3725)
-    ('–', '8.2 s', '1 min 15 s', '1 h 02 min')
+    Example:
+        >>> duration(None), duration(8.24), duration(75), duration(3725)
+        ('–', '8.2 s', '1 min 15 s', '1 h 02 min')
     """
     if seconds is None:
         return "–"

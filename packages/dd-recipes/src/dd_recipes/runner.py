@@ -87,7 +87,7 @@ def reproduce(
     hardware: Hardware | None = None,
     listen: Listener = ignore,
     command: Sequence[str] = (),
-    checkpoint_seconds: float = 15.0,
+    checkpoint_seconds: float = 5.0,
 ) -> Results:
     """Runs a recipe, or goes on with it.
 

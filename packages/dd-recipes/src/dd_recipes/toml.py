@@ -17,12 +17,13 @@ def dump(table: Mapping[str, object]) -> str:
     Raises:
         TypeError: A value is of another kind.
 
-    >>> print(dump({"name": "x", "rate": 0.1, "net": {"width": 8}}))
-    name = "x"
-    rate = 0.1
-    <BLANKLINE>
-    [net]
-    width = 8
+    Example:
+        >>> print(dump({"name": "x", "rate": 0.1, "net": {"width": 8}}))
+        name = "x"
+        rate = 0.1
+        <BLANKLINE>
+        [net]
+        width = 8
     """
     return "\n".join(_table(table, ())).strip()
 

@@ -57,9 +57,10 @@ def judge(mean: float, std: float, n: int, published: PublishedValue) -> Verdict
         n: Number of students.
         published: The paper's value.
 
-    >>> from dd_recipes.paper import PublishedValue
-    >>> judge(49.6, 0.2, 5, PublishedValue(49.5, 0.3, 10, "Table 1")).word
-    'reproduced'
+    Example:
+        >>> from dd_recipes.paper import PublishedValue
+        >>> judge(49.6, 0.2, 5, PublishedValue(49.5, 0.3, 10, "Table 1")).word
+        'reproduced'
     """
     difference = mean - published.mean
     interval = welch_interval(mean, std, n, published.mean, published.std, published.n)
@@ -79,9 +80,10 @@ def welch_interval(
 ) -> tuple[float, float] | None:
     """The 95% interval of a difference of means; None where one has a single sample.
 
-    >>> low, high = welch_interval(3.0, 1.0, 10, 1.0, 1.0, 10)
-    >>> round(low, 2), round(high, 2)
-    (1.06, 2.94)
+    Example:
+        >>> low, high = welch_interval(3.0, 1.0, 10, 1.0, 1.0, 10)
+        >>> round(low, 2), round(high, 2)
+        (1.06, 2.94)
     """
     if n < 2 or other_n < 2:
         return None
@@ -104,8 +106,9 @@ def student_t_quantile(p: float, dof: float) -> float:
         p: Probability, from 0.5 up to but not including 1.
         dof: Degrees of freedom, at least 1.
 
-    >>> round(student_t_quantile(0.975, 4), 3)
-    2.776
+    Example:
+        >>> round(student_t_quantile(0.975, 4), 3)
+        2.776
     """
     theta = np.linspace(0.0, math.pi / 2, 20001)
     density = np.cos(theta) ** (dof - 1)

@@ -68,7 +68,7 @@ def evaluate(
     runtime: Runtime,
     listen: Listener = ignore,
     phase: str = "students",
-    checkpoint_seconds: float = 15.0,
+    checkpoint_seconds: float = 5.0,
 ) -> Evaluation:
     """Trains students on the decoded set and tests each; a second call goes on from the folder.
 

@@ -38,9 +38,10 @@ def instance_norm_relu_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         Shape (n, channels, height // 2, width // 2), of the type of x.
 
-    >>> x = torch.tensor([[[[0.0, 2.0], [0.0, 2.0]]]])
-    >>> instance_norm_relu_pool(x, torch.ones(1), torch.zeros(1)).round(decimals=3).item()
-    0.5
+    Example:
+        >>> x = torch.tensor([[[[0.0, 2.0], [0.0, 2.0]]]])
+        >>> instance_norm_relu_pool(x, torch.ones(1), torch.zeros(1)).round(decimals=3).item()
+        0.5
     """
     if torch.compiler.is_compiling() or x.device.type != "cpu" or x.dtype not in _SUFFIX:
         return _reference(x, weight, bias)

@@ -28,9 +28,10 @@ class ConvNet(nn.Module):
         width: Channels of each block.
         norm: ``instance`` or ``none``.
 
-    >>> net = ConvNet(channels=3, size=32, n_classes=10)
-    >>> net.features(torch.zeros(2, 3, 32, 32)).shape, net(torch.zeros(2, 3, 32, 32)).shape
-    (torch.Size([2, 2048]), torch.Size([2, 10]))
+    Example:
+        >>> net = ConvNet(channels=3, size=32, n_classes=10)
+        >>> net.features(torch.zeros(2, 3, 32, 32)).shape, net(torch.zeros(2, 3, 32, 32)).shape
+        (torch.Size([2, 2048]), torch.Size([2, 10]))
     """
 
     def __init__(

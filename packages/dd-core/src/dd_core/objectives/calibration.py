@@ -21,8 +21,9 @@ def calibration_loss(logits: Tensor, first_class: int) -> Tensor:
     Returns:
         float32 of shape (classes,).
 
-    >>> calibration_loss(torch.zeros(2, 3, 10), 4).exp().round().tolist()
-    [10.0, 10.0]
+    Example:
+        >>> calibration_loss(torch.zeros(2, 3, 10), 4).exp().round().tolist()
+        [10.0, 10.0]
     """
     classes, n = logits.shape[:2]
     labels = torch.arange(first_class, first_class + classes, device=logits.device)
