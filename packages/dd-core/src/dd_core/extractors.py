@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dd_core.errors import DataError
 from dd_core.images import LabeledImages
-from dd_core.networks import ConvNet, build_network
+from dd_core.networks import ConvNet, build_network, network_for
 from dd_core.runtime import generator
 from dd_core.settings import NetworkSettings
 
@@ -119,7 +119,7 @@ class Extractor:
         """Puts the number-th draw of weights in place."""
         draws = generator(self._seed, "extractor", number)
         if self._pool is None or self.trained is None:
-            fresh = _build(self._settings, self._images, draws.initial_seed())
+            fresh = network_for(self._images, self._settings, draws.initial_seed())
             _copy(self.blended, dict(fresh.named_parameters()))
             return
         initial, trained = self._pool
@@ -132,18 +132,8 @@ class Extractor:
 
 def frozen_network(settings: NetworkSettings, images: LabeledImages) -> ConvNet:
     """A network for these images whose parameters take no gradient."""
-    network = _build(settings, images, 0).requires_grad_(False)
+    network = network_for(images, settings, 0).requires_grad_(False)
     return network.to(images.pixels.device)
-
-
-def _build(settings: NetworkSettings, images: LabeledImages, seed: int) -> ConvNet:
-    return build_network(
-        settings,
-        channels=images.channels,
-        size=images.size,
-        n_classes=images.n_classes,
-        seed=seed,
-    )
 
 
 def _copy(network: ConvNet, weights: Weights) -> None:

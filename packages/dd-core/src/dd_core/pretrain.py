@@ -13,7 +13,7 @@ from dd_core.errors import DataError
 from dd_core.events import Listener, ignore
 from dd_core.extractors import ExtractorPool
 from dd_core.images import LabeledImages
-from dd_core.networks import build_network
+from dd_core.networks import network_for
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, PretrainSettings
@@ -103,13 +103,7 @@ def _train_one(
     progress: Phase,
     checkpoint_seconds: float,
 ) -> tuple[dict[str, Tensor], dict[str, object]]:
-    model = build_network(
-        network,
-        channels=images.channels,
-        size=images.size,
-        n_classes=images.n_classes,
-        seed=generator(seed, "pool", number).initial_seed(),
-    )
+    model = network_for(images, network, generator(seed, "pool", number).initial_seed())
     tensors = {f"initial.{k}": v.detach().clone() for k, v in model.named_parameters()}
     model = model.to(runtime.device)
     optimizer = torch.optim.SGD(

@@ -15,7 +15,7 @@ from dd_core.checkpoint import fingerprint, write_atomically
 from dd_core.errors import CheckpointError
 from dd_core.events import Listener, ignore
 from dd_core.images import LabeledImages
-from dd_core.networks import build_network
+from dd_core.networks import network_for
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
@@ -145,13 +145,8 @@ def _one_student(
     progress: Phase,
     checkpoint_seconds: float,
 ) -> dict[str, object]:
-    student = build_network(
-        network,
-        channels=test.channels,
-        size=test.size,
-        n_classes=test.n_classes,
-        seed=generator(seed, "student", number).initial_seed(),
-    ).to(runtime.device)
+    start = generator(seed, "student", number).initial_seed()
+    student = network_for(test, network, start).to(runtime.device)
     optimizer = torch.optim.AdamW(
         student.parameters(),
         lr=settings.learning_rate,

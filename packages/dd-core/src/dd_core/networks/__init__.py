@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from dd_core.errors import SettingsError
+from dd_core.images import LabeledImages
 from dd_core.networks.convnet import ConvNet
 from dd_core.settings import NetworkSettings
 
-__all__ = ["ConvNet", "build_network"]
+__all__ = ["ConvNet", "build_network", "network_for"]
 
 
 def build_network(
@@ -41,3 +42,14 @@ def build_network(
             width=settings.width,
             norm=settings.norm,
         )
+
+
+def network_for(images: LabeledImages, settings: NetworkSettings, seed: int) -> ConvNet:
+    """Makes a network for the channels, size and classes of these images, on the CPU."""
+    return build_network(
+        settings,
+        channels=images.channels,
+        size=images.size,
+        n_classes=images.n_classes,
+        seed=seed,
+    )
