@@ -17,21 +17,86 @@ Example:
     True
 """
 
-from cfmetrics.cf import AmplitudePhase, amplitude_phase, ncf_distance, ncf_distance_parts
+from cfmetrics.cf import (
+    AmplitudePhase,
+    amplitude_phase,
+    cf_distance,
+    cf_distance_parts,
+    ncf_distance,
+    ncf_distance_parts,
+)
 from cfmetrics.characteristic import (
     CharacteristicParts,
     characteristic_function,
     characteristic_parts,
 )
-from cfmetrics.frequencies import normal_frequencies
+from cfmetrics.diversity import bounded_intra_class_diversity, intra_class_diversity
+from cfmetrics.energy import energy_distance
+from cfmetrics.frequencies import (
+    median_bandwidth,
+    normal_frequencies,
+    sample_frequencies,
+    scale_mixture_frequencies,
+)
+from cfmetrics.kernels import kernel_matrix
+from cfmetrics.mean_discrepancy import mmd
+from cfmetrics.sliced import sliced_wasserstein
+from cfmetrics.spectral import class_weights, spectral_distance
+from cfmetrics.state import CFState
+from cfmetrics.style import (
+    ChannelMoments,
+    channel_moments,
+    channel_moments_distance,
+    gram_distance,
+    gram_matrix,
+)
+from cfmetrics.two_sample.aggregate import cf_agg_2samp
+from cfmetrics.two_sample.attribution import Attribution, cf_attribution
+from cfmetrics.two_sample.cf import cf_2samp
+from cfmetrics.two_sample.dispatch import two_sample_test
+from cfmetrics.two_sample.learned import cf_learned_2samp
+from cfmetrics.two_sample.quadratic import energy_2samp, mmd_2samp
+from cfmetrics.two_sample.result import TestResult
+from cfmetrics.two_sample.sliced import sliced_wasserstein_2samp
+from cfmetrics.two_sample.smooth import scf_2samp
 
 __all__ = [
     "AmplitudePhase",
+    "Attribution",
+    "CFState",
+    "ChannelMoments",
     "CharacteristicParts",
+    "TestResult",
     "amplitude_phase",
+    "bounded_intra_class_diversity",
+    "cf_2samp",
+    "cf_agg_2samp",
+    "cf_attribution",
+    "cf_distance",
+    "cf_distance_parts",
+    "cf_learned_2samp",
+    "channel_moments",
+    "channel_moments_distance",
     "characteristic_function",
     "characteristic_parts",
+    "class_weights",
+    "energy_2samp",
+    "energy_distance",
+    "gram_distance",
+    "gram_matrix",
+    "intra_class_diversity",
+    "kernel_matrix",
+    "median_bandwidth",
+    "mmd",
+    "mmd_2samp",
     "ncf_distance",
     "ncf_distance_parts",
     "normal_frequencies",
+    "sample_frequencies",
+    "scale_mixture_frequencies",
+    "scf_2samp",
+    "sliced_wasserstein",
+    "sliced_wasserstein_2samp",
+    "spectral_distance",
+    "two_sample_test",
 ]

@@ -6,8 +6,9 @@ NaN in means NaN out.
 """
 
 import math
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,11 +34,14 @@ def is_torch(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
-def float_arrays(arrays: Mapping[str, Any]) -> tuple[Namespace, list[Array]]:
+def float_arrays(
+    arrays: Mapping[str, Any], *, finite: bool = True
+) -> tuple[Namespace, list[Array]]:
     """Turn arguments into real floating arrays of one library.
 
     Args:
         arrays: The arguments by name: all torch tensors, or all NumPy arrays (or nested sequences).
+        finite: Whether to check that NumPy arrays hold neither NaN nor infinity.
 
     Returns:
         The namespace of the library, and the arrays in the given order. Integers become float64;
@@ -53,7 +57,7 @@ def float_arrays(arrays: Mapping[str, Any]) -> tuple[Namespace, list[Array]]:
         import array_api_compat.numpy as numpy_namespace
 
         return numpy_namespace, [
-            _numpy_array(numpy_namespace, name, value) for name, value in arrays.items()
+            _numpy_array(numpy_namespace, name, value, finite) for name, value in arrays.items()
         ]
     for name, value in arrays.items():
         if not is_torch(value):
@@ -89,18 +93,20 @@ def samples(name: str, array: Array) -> Array:
     return array
 
 
-def frequency_matrix(frequencies: Array, n_features: int, of: str = "x") -> Array:
+def frequency_matrix(
+    frequencies: Array, n_features: int, of: str = "x", name: str = "frequencies"
+) -> Array:
     """View frequencies of shape (F, d) or (F,) as (F, d), where d must be `n_features`."""
     shape = tuple(frequencies.shape)
     matrix = frequencies[:, None] if frequencies.ndim == 1 else frequencies
     if matrix.ndim != 2 or matrix.shape[0] == 0:
         raise ValueError(
-            f"frequencies has shape {shape}; pass (F, d), or (F,) for one feature, with F >= 1"
+            f"{name} has shape {shape}; pass (F, d), or (F,) for one feature, with F >= 1"
         )
     if matrix.shape[1] != n_features:
         raise ValueError(
-            f"frequencies has shape {shape}, so {matrix.shape[1]} features, but {of} has "
-            f"{n_features}; pass frequencies of shape (F, {n_features})"
+            f"{name} has shape {shape}, so {matrix.shape[1]} features, but {of} has "
+            f"{n_features}; pass {name} of shape (F, {n_features})"
         )
     return matrix
 
@@ -113,6 +119,27 @@ def same_features(x: Array, y: Array) -> None:
             f"{tuple(y.shape)}); the last axes must be equal"
         )
     matching_shapes("x and y", x.shape[:-2], y.shape[:-2])
+
+
+def feature_maps(name: str, array: Array) -> Array:
+    """Check feature maps of shape (..., n, C, H, W); n, C, H and W must be positive."""
+    shape = tuple(array.shape)
+    if array.ndim < 4 or 0 in shape[-4:]:
+        raise ValueError(
+            f"{name} has shape {shape}; pass feature maps of shape (..., n, C, H, W) with at least "
+            f"one sample, channel and position"
+        )
+    return array
+
+
+def same_channels(x: Array, y: Array) -> None:
+    """Check that feature maps (..., n, C, H, W) share C and have matching batches."""
+    if x.shape[-3] != y.shape[-3]:
+        raise ValueError(
+            f"x has {x.shape[-3]} channels but y has {y.shape[-3]} (shapes {tuple(x.shape)} and "
+            f"{tuple(y.shape)}); the third axes from the end must be equal"
+        )
+    matching_shapes("x and y", x.shape[:-4], y.shape[:-4])
 
 
 def matching_shapes(names: str, first: tuple[int, ...], second: tuple[int, ...]) -> None:
@@ -175,12 +202,98 @@ def positive(name: str, value: float) -> float:
     return float(value)
 
 
+def not_negative(name: str, value: float) -> float:
+    """Check a finite number of at least zero."""
+    number(name, value)
+    if value < 0:
+        raise ValueError(f"{name} is {value}; pass a number >= 0")
+    return float(value)
+
+
 def number(name: str, value: float) -> None:
     """Check a finite real number."""
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         raise TypeError(f"{name} is a {type(value).__name__}; pass a plain number")
     if not -math.inf < value < math.inf:
         raise ValueError(f"{name} is {value}; pass a finite number")
+
+
+def bandwidths(bandwidth: Any) -> list[float]:
+    """Check a bandwidth, or several: finite numbers above zero."""
+    if isinstance(bandwidth, str):
+        raise ValueError(
+            f"bandwidth is {bandwidth!r}; pass a number > 0, such as "
+            f"cfmetrics.median_bandwidth(x, y), or a sequence of such numbers"
+        )
+    if isinstance(bandwidth, np.ndarray):
+        bandwidth = bandwidth.tolist()
+    if not isinstance(bandwidth, list | tuple):
+        return [positive("bandwidth", bandwidth)]
+    if not bandwidth:
+        raise ValueError("bandwidth is empty; pass at least one number > 0")
+    return [positive(f"bandwidth[{k}]", value) for k, value in enumerate(bandwidth)]
+
+
+def choice(name: str, value: str, allowed: Collection[str]) -> str:
+    """Check one of several names."""
+    if not isinstance(value, str) or value not in allowed:
+        known = ", ".join(repr(known) for known in allowed)
+        raise ValueError(f"{name} is {value!r}; pass one of {known}")
+    return value
+
+
+def kernel_shape(kernel: str, shape: float | None, defaults: Mapping[str, float]) -> float:
+    """Check the shape parameter of a kernel; `defaults` names the kernels that have one."""
+    if shape is None:
+        return defaults.get(kernel, math.nan)
+    if kernel not in defaults:
+        having = ", ".join(repr(name) for name in defaults)
+        raise ValueError(
+            f"shape is {shape}, but kernel {kernel!r} has no shape; leave it out, or choose one of "
+            f"{having}"
+        )
+    return positive("shape", shape)
+
+
+def scales(array: Array, n_features: int) -> Array:
+    """View scales of shape (K,) or (K, d) as (K, 1) or (K, d), where d must be `n_features`."""
+    shape = tuple(array.shape)
+    matrix = array[:, None] if array.ndim == 1 else array
+    if matrix.ndim != 2 or matrix.shape[0] == 0 or matrix.shape[1] not in (1, n_features):
+        raise ValueError(f"scales has shape {shape}; pass (K,) or (K, {n_features}), with K >= 1")
+    if (matrix <= 0).any():
+        raise ValueError(f"scales holds {matrix.min()}; pass numbers > 0")
+    return matrix
+
+
+def frequency_weights(array: Array, n_frequencies: int) -> Array:
+    """Check weights of frequencies: of shape (F,), and not negative."""
+    shape = tuple(array.shape)
+    if shape != (n_frequencies,):
+        raise ValueError(
+            f"weights has shape {shape}; pass one for each frequency, so ({n_frequencies},)"
+        )
+    if not is_torch(array) and (array < 0).any():
+        raise ValueError(f"weights holds {array.min()}; pass weights >= 0")
+    return array
+
+
+def fraction(name: str, value: float) -> float:
+    """Check a number from 0 to 1."""
+    number(name, value)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value}; pass a number from 0 to 1")
+    return float(value)
+
+
+def affordable(name: str, value: int, n_bytes: int) -> None:
+    """Check that an array of `n_bytes`, which `value` asks for, leaves half of the memory free."""
+    limit = _memory() // 2
+    if n_bytes > limit:
+        raise ValueError(
+            f"{name} is {value}, which takes {n_bytes / 2**30:.1f} GiB, more than half of this "
+            f"machine's memory ({limit / 2**30:.1f} GiB); pass fewer"
+        )
 
 
 def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
@@ -195,7 +308,14 @@ def generator(rng: np.random.Generator | int | None) -> np.random.Generator:
     return np.random.default_rng(rng)
 
 
-def _numpy_array(xp: Namespace, name: str, value: Any) -> Array:
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Not every system says.
+        return 2**35
+
+
+def _numpy_array(xp: Namespace, name: str, value: Any, finite: bool) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array, whose mask would be lost; pass {name}.filled()")
     try:
@@ -205,11 +325,11 @@ def _numpy_array(xp: Namespace, name: str, value: Any) -> Array:
     array = _as_float(xp, name, array)
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)
-    finite = np.isfinite(array)
-    if not finite.all():
-        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+    # The sum is finite where every value is, but for an overflow; it needs no mask of n by d.
+    if finite and not np.isfinite(array.sum()) and not (good := np.isfinite(array)).all():
+        where = tuple(int(i) for i in np.argwhere(~good)[0])
         raise ValueError(
-            f"{name} holds {int((~finite).sum())} NaN or infinite values, the first at index "
+            f"{name} holds {int((~good).sum())} NaN or infinite values, the first at index "
             f"{where}; remove or impute those observations"
         )
     return array

@@ -1,15 +1,25 @@
-"""Distances between characteristic functions, split into amplitude and phase."""
+"""Distances between characteristic functions, as a whole and split into amplitude and phase."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from array_api_compat import device
 
-from cfmetrics import _validate
+from cfmetrics import _numerics, _validate, kernels
+from cfmetrics._numerics import at_least
 from cfmetrics._validate import Array, Namespace
 from cfmetrics.characteristic import CharacteristicParts, mean_cos_sin
-from cfmetrics.frequencies import RNG, normal_frequencies
+from cfmetrics.frequencies import (
+    RNG,
+    SPECTRAL_KERNELS,
+    normal_frequencies,
+    sample_frequencies,
+)
+from cfmetrics.mean_discrepancy import biased
 
-_SQUARE_FLOOR = 1e-12
+_METHODS = ("sampled", "closed_form")
+
+SQUARE_FLOOR = 1e-12
 """Least value under the square root of the distance, as in the official NCFM code."""
 
 _MODULUS_FLOOR = 1e-36
@@ -54,7 +64,136 @@ def amplitude_phase(x_parts: CharacteristicParts, y_parts: CharacteristicParts) 
         AmplitudePhase(amplitude=array([0.]), phase=array([2.]))
     """
     xp, (p, q) = _validate.parts({"x_parts": x_parts, "y_parts": y_parts})
-    return _amplitude_phase(xp, p, q)
+    return split_square(xp, p, q)
+
+
+def cf_distance(
+    x: Array,
+    y: Array,
+    *,
+    frequencies: Array | None = None,
+    weights: Array | None = None,
+    kernel: str = "rbf",
+    bandwidth: float | Sequence[float] | str = "median",
+    shape: float | None = None,
+    n_frequencies: int = 256,
+    method: str = "sampled",
+    squared: bool = False,
+    rng: RNG = None,
+    chunk_size: int | None = None,
+) -> Array:
+    """Measure the distance of two samples by their characteristic functions.
+
+        d^2 = sum_t w(t) |Phi_x(t) - Phi_y(t)|^2
+
+    By default the frequencies t are drawn from the spectral measure of a kernel, with w = 1/F. Then
+    d^2 estimates the biased squared MMD of the kernel without bias, in O((n + m) F) instead of
+    O((n + m)^2); `method="closed_form"` computes that limit itself. d is not negative, symmetric,
+    0 for equal samples, and obeys the triangle inequality; at finitely many frequencies two
+    different distributions can be at distance 0 (a pseudometric). It does not change when both
+    samples are shifted. References: B. K. Sriperumbudur et al., "Hilbert space embeddings and
+    metrics on probability measures", JMLR 11 (2010), Corollary 4; K. Chwialkowski et al., "Fast
+    two-sample testing with analytic representations of probability measures", NeurIPS 2015.
+
+    Args:
+        x: Sample of shape (..., n, d) with any leading batch axes, or (n,) for one feature.
+        y: Sample of shape (..., m, d), or (m,); m may differ from n, batch axes broadcast.
+        frequencies: Points of evaluation, of shape (F, d), or (F,) for one feature; the parameters
+            of the kernel are then not used. By default `n_frequencies` are drawn as
+            `sample_frequencies` does; the same seed draws the same ones for NumPy and torch. Under
+            `torch.compile` pass them, since the draw is done by NumPy.
+        weights: Weights w >= 0 of the frequencies, of shape (F,), used as they are. By default 1/F.
+        kernel: Name of a kernel of `sample_frequencies`.
+        bandwidth: Length scale of the kernel in the unit of the samples; several, for the mean of
+            the kernels; or "median", for `median_bandwidth(x, y)` of every entry of the batch.
+        shape: Shape parameter of the kernel, as in `sample_frequencies`.
+        n_frequencies: Number of frequencies to draw.
+        method: "sampled", or "closed_form" for the integral over the whole spectral measure: the
+            biased squared MMD, of all pairs of observations.
+        squared: Return d^2 instead of d. The gradient of d is 0 where d is 0.
+        rng: Generator or seed for the draws: the points of the median heuristic, where there are
+            over 1000, and then the frequencies.
+        chunk_size: Observations handled at a time, as in `characteristic_parts` (or, in closed
+            form, the side of the tiles of pairs, as in `mmd`).
+
+    Returns:
+        Distances of the batch's shape, a scalar where there is no batch; in float32, or float64
+        for float64 and integer samples.
+
+    Raises:
+        TypeError: NumPy and torch are mixed, or a dtype is boolean, complex or an object.
+        ValueError: A shape does not fit, a sample is empty, a weight is negative, the kernel or the
+            method is unknown, a parameter of the kernel is not positive or has no closed form, or a
+            NumPy array is not finite. (NaN in a torch tensor gives NaN.)
+
+    Example:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.normal(size=(300, 2)), rng.normal(loc=0.5, size=(200, 2))
+        >>> sampled = cf_distance(x, y, n_frequencies=4096, rng=1)
+        >>> exact = cf_distance(x, y, method="closed_form")
+        >>> bool(abs(sampled - exact) < 0.05 * exact)
+        True
+        >>> float(cf_distance([0.0], [1.0], frequencies=[np.pi]).round(12))
+        2.0
+    """
+    _validate.choice("method", method, _METHODS)
+    if method == "closed_form":
+        for name, value in (("frequencies", frequencies), ("weights", weights)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is given, but method 'closed_form' integrates over all frequencies; "
+                    f"leave it out, or pass method='sampled'"
+                )
+        _validate.choice("kernel", kernel, SPECTRAL_KERNELS)
+        xp, x, y = kernels.two_samples(x, y)
+        pair, form = kernels.prepare(xp, x, y, kernel, bandwidth, shape, rng)
+        square = biased(xp, form, pair, chunk_size)
+        return _numerics.result(square if squared else _numerics.root(xp, square), x)
+    given = {} if weights is None else {"weights": weights}
+    xp, x, y, points, others = samples_and_points(
+        x, y, frequencies, given, kernel, bandwidth, shape, n_frequencies, rng
+    )
+    p = mean_cos_sin(xp, x, points, chunk_size)
+    q = mean_cos_sin(xp, y, points, chunk_size)
+    return _weighted_distance(xp, p, q, others.get("weights"), squared)
+
+
+def cf_distance_parts(
+    x_parts: CharacteristicParts,
+    y_parts: CharacteristicParts,
+    *,
+    weights: Array | None = None,
+    squared: bool = False,
+) -> Array:
+    """Compute `cf_distance` from characteristic functions that are known already.
+
+    Use it where one side does not change, or where it is known in closed form.
+
+    Args:
+        x_parts: Parts of the first characteristic function, of shape (..., F).
+        y_parts: Parts of the second at the same frequencies; batch axes broadcast.
+        weights: Weights >= 0 of the frequencies, of shape (F,), used as they are. By default 1/F.
+        squared: Return the square of the distance.
+
+    Returns:
+        Distances of the batch's shape, as `cf_distance` returns them.
+
+    Raises:
+        TypeError: As `amplitude_phase`.
+        ValueError: As `amplitude_phase`, or the weights are negative or of another shape.
+
+    Example:
+        >>> from cfmetrics import CharacteristicParts
+        >>> one, i = CharacteristicParts([1.0], [0.0]), CharacteristicParts([0.0], [1.0])
+        >>> float(cf_distance_parts(one, i, squared=True))
+        2.0
+    """
+    xp, (p, q) = _validate.parts({"x_parts": x_parts, "y_parts": y_parts})
+    if weights is not None:
+        _, arrays = _validate.float_arrays({"x_parts.real": p[0], "weights": weights})
+        weights = _validate.frequency_weights(arrays[1], p[0].shape[-1])
+    return _weighted_distance(xp, p, q, weights, squared)
 
 
 def ncf_distance(
@@ -171,26 +310,104 @@ def ncf_distance_parts(
     return _distance(xp, p, q, alpha, beta)
 
 
+def samples_and_points(
+    x: Array,
+    y: Array,
+    given: Array | None,
+    others: Mapping[str, Any],
+    kernel: str,
+    bandwidth: float | Sequence[float] | str,
+    shape: float | None,
+    n_frequencies: int,
+    rng: RNG,
+) -> tuple[Namespace, Array, Array, Array, dict[str, Array]]:
+    """Check samples and frequencies, or draw the frequencies from a kernel's spectral measure.
+
+    Args:
+        x: Sample as the caller gave it.
+        y: Sample as the caller gave it.
+        given: Frequencies as the caller gave them, or None.
+        others: More arrays by name, to become real floating arrays of the same library.
+        kernel: Name of the kernel to draw from.
+        bandwidth: Its bandwidth. For a batch and "median" the samples are divided by it.
+        shape: Its shape parameter.
+        n_frequencies: Number of frequencies to draw.
+        rng: Generator or seed.
+
+    Returns:
+        The namespace; x of shape (..., n, d); y of shape (..., m, d); frequencies of shape (F, d);
+        and the converted others.
+    """
+    arguments = {"x": x, "y": y, **others}
+    if given is not None:
+        arguments["frequencies"] = given
+    xp, arrays = _validate.float_arrays(arguments)
+    found = dict(zip(arguments, arrays, strict=True))
+    x, y = _validate.samples("x", found.pop("x")), _validate.samples("y", found.pop("y"))
+    _validate.same_features(x, y)
+    if given is not None:
+        points = _validate.frequency_matrix(found.pop("frequencies"), x.shape[-1])
+    else:
+        x, y, points = _draw(xp, x, y, kernel, bandwidth, shape, n_frequencies, rng)
+    if "weights" in found:
+        _validate.frequency_weights(found["weights"], points.shape[0])
+    return xp, x, y, points, found
+
+
+def _draw(
+    xp: Namespace,
+    x: Array,
+    y: Array,
+    kernel: str,
+    bandwidth: float | Sequence[float] | str,
+    shape: float | None,
+    n_frequencies: int,
+    rng: RNG,
+) -> tuple[Array, Array, Array]:
+    generator = _validate.generator(rng)
+    x, y = _numerics.common_dtype(xp, x, y)
+    scale: Array | float = 1.0
+    if isinstance(bandwidth, str):
+        scale, bandwidth = kernels.median_scale(xp, x, y, bandwidth, generator), 1.0
+    drawn = sample_frequencies(
+        n_frequencies, x.shape[-1], kernel=kernel, bandwidth=bandwidth, shape=shape, rng=generator
+    )
+    if isinstance(scale, float):
+        drawn /= scale
+    else:
+        x, y = x / scale, y / scale
+    return x, y, xp.asarray(drawn, dtype=x.dtype, device=device(x))
+
+
+def _weighted_distance(
+    xp: Namespace,
+    p: tuple[Array, Array],
+    q: tuple[Array, Array],
+    weights: Array | None,
+    squared: bool,
+) -> Array:
+    squares = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2
+    if weights is None:
+        total = squares.mean(axis=-1)
+    else:
+        total = (xp.astype(weights, squares.dtype) * squares).sum(axis=-1)
+    return _numerics.result(total if squared else _numerics.root(xp, total), squares)
+
+
 def _distance(
     xp: Namespace, p: tuple[Array, Array], q: tuple[Array, Array], alpha: float, beta: float
 ) -> Array:
-    amplitude, phase = _amplitude_phase(xp, p, q)
-    squares = _at_least(xp, alpha * amplitude + beta * phase, _SQUARE_FLOOR)
+    amplitude, phase = split_square(xp, p, q)
+    squares = at_least(xp, alpha * amplitude + beta * phase, SQUARE_FLOOR)
     return xp.sqrt(squares).mean(axis=-1)  # The method, as in characteristic.py.
 
 
-def _amplitude_phase(
-    xp: Namespace, p: tuple[Array, Array], q: tuple[Array, Array]
-) -> AmplitudePhase:
+def split_square(xp: Namespace, p: tuple[Array, Array], q: tuple[Array, Array]) -> AmplitudePhase:
+    """Compute `amplitude_phase` of checked parts."""
     amplitude = (_modulus(xp, p) - _modulus(xp, q)) ** 2
     square = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2
-    return AmplitudePhase(amplitude, _at_least(xp, square - amplitude, 0.0))
+    return AmplitudePhase(amplitude, at_least(xp, square - amplitude, 0.0))
 
 
 def _modulus(xp: Namespace, p: tuple[Array, Array]) -> Array:
-    return xp.sqrt(_at_least(xp, p[0] ** 2 + p[1] ** 2, _MODULUS_FLOOR))
-
-
-def _at_least(xp: Namespace, values: Array, floor: float) -> Array:
-    # Not xp.clip: the array-api-compat versions differ in it, and older ones break the graph.
-    return xp.maximum(values, xp.full_like(values, floor))
+    return xp.sqrt(at_least(xp, p[0] ** 2 + p[1] ** 2, _MODULUS_FLOOR))

@@ -1,0 +1,15 @@
+"""Modules for torch."""
+
+from cfmetrics.torch.frequency_networks import (
+    FixedFrequencies,
+    KernelFrequencies,
+    ScaleMixtureFrequencies,
+    TanhFrequencies,
+)
+
+__all__ = [
+    "FixedFrequencies",
+    "KernelFrequencies",
+    "ScaleMixtureFrequencies",
+    "TanhFrequencies",
+]

@@ -1,0 +1,1 @@
+"""Two-sample tests with valid p-values; the public names are in `cfmetrics`."""

@@ -1,0 +1,183 @@
+"""The permutation engine: the statistics of all relabelings of a pooled sample at once.
+
+Two kinds of statistic cover the tests of the package. A *linear* one depends on the difference of
+the two samples' mean features: with a row of weights for each relabeling, all differences are one
+matrix product, O(N K B) for K features, and no N x N matrix exists. A *quadratic* one depends on
+sums of a kernel within and between the samples, O(N^2 B), in tiles. A test adds its features or its
+kernel, and how the result becomes one number.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cfmetrics import _validate
+from cfmetrics._validate import Array
+from cfmetrics.two_sample.prepare import Samples
+from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
+from cfmetrics.two_sample.result import TestResult
+
+_CHUNK_ROWS = 4096
+"""Rows of features held at a time."""
+
+_TILE_ROWS = 2048
+"""Rows and columns of the kernel matrix held at a time."""
+
+_ROUNDING = 1e-5
+"""Statistics within this share of the observed one are ties, since they are computed in float32."""
+
+Statistics: TypeAlias = NDArray[np.float64]
+"""One row for each relabeling, the observed labeling first."""
+
+
+def mean_differences(
+    samples: Samples, relabelings: Relabelings, features: Callable[[Array], Array]
+) -> Statistics:
+    """Compute the difference of mean features, x minus y, under every relabeling.
+
+    Args:
+        samples: The two samples.
+        relabelings: The relabelings, the observed one first.
+        features: Maps rows (r, d) to features (r, K) in float32, each row by itself.
+
+    Returns:
+        Differences of shape (len(relabelings), K).
+    """
+    n, m = samples.n, samples.m
+    rows_at_once = BLOCK_ROWS if _validate.is_torch(samples.x) else _CHUNK_ROWS
+    total = None
+    for index, block in enumerate(relabelings.blocks()):
+        labels = relabelings.block(index)
+        for rows in pieces(block, rows_at_once):
+            z = features(samples.rows(rows))
+            some = labels[:, rows.start - block.start : rows.stop - block.start]
+            sums = _wide(_weights(some, n / (n + m), z) @ z)
+            total = sums if total is None else total + sums
+    return _numpy(total) * ((n + m) / (n * m))
+
+
+def kernel_sums(
+    samples: Samples, relabelings: Relabelings, kernel: Callable[[Array, Array], Array]
+) -> tuple[Statistics, Statistics, Statistics]:
+    """Sum a symmetric kernel over the pairs within x, between x and y, and within y.
+
+    Args:
+        samples: The two samples.
+        relabelings: The relabelings, the observed one first.
+        kernel: Maps rows (r, d) and (s, d) to the kernel's values (r, s) in float32.
+
+    Returns:
+        Three arrays of shape (len(relabelings),): sums over ordered pairs of different
+        observations, so that a pair within a sample counts twice and no observation meets itself.
+    """
+    xp, share = samples.xp, samples.n / (samples.n + samples.m)
+    labels = relabelings.all()
+    tiles = [tile for block in relabelings.blocks() for tile in pieces(block, _TILE_ROWS)]
+    centred = np.zeros(len(relabelings))  # w' K w with the weights w = label - share
+    degrees = np.zeros(samples.n + samples.m)  # K 1
+    for i, rows in enumerate(tiles):
+        for columns in tiles[i:]:
+            k = kernel(samples.rows(rows), samples.rows(columns))
+            if columns == rows:
+                zero_diagonal(k)
+            else:
+                degrees[columns] += _numpy(k.sum(axis=0, dtype=xp.float64))
+            degrees[rows] += _numpy(k.sum(axis=1, dtype=xp.float64))
+            left = _weights(labels[:, rows], share, k) @ k
+            product = (left * _weights(labels[:, columns], share, k)).sum(axis=1, dtype=xp.float64)
+            centred += _numpy(product) * (1 if columns == rows else 2)
+    degree = sum(labels[:, tile].astype(np.float64) @ degrees[tile] for tile in tiles)
+    everything = degrees.sum()
+    within_x: Statistics = centred + 2 * share * degree - share**2 * everything
+    between: Statistics = degree - within_x
+    return within_x, between, everything - within_x - 2 * between
+
+
+def permutation_result(
+    values: Statistics,
+    samples: Samples,
+    relabelings: Relabelings,
+    *,
+    test: str,
+    details: Mapping[str, Any],
+) -> TestResult:
+    """Turn the statistics of all relabelings into a result: p = the share that reaches the first.
+
+    With B random relabelings this is (1 + #{T* >= T}) / (B + 1), which is never zero.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"x and y give {test} a statistic that is not finite, although they are: their values "
+            f"are too large to be squared or averaged; divide both by a common number"
+        )
+    return TestResult(
+        statistic=float(values[0]),
+        pvalue=share_reaching_first(values),
+        test=test,
+        method="exact" if relabelings.exhaustive else "permutation",
+        n=samples.n,
+        m=samples.m,
+        n_features=samples.n_features,
+        null_distribution=values if relabelings.exhaustive else values[1:],
+        details=dict(details),
+    )
+
+
+def share_reaching_first(values: Statistics) -> float:
+    """Share of values that reach the first one, which counts itself; ties up to rounding count."""
+    return float(np.mean(values >= values[0] - tie_tolerance(values)))
+
+
+def standard_scores(values: Statistics) -> Statistics:
+    """Standardise every column over all relabelings; a column that does not vary becomes 0."""
+    centred = values - values.mean(axis=0)
+    deviation = values.std(axis=0)
+    scores: Statistics = np.divide(
+        centred, deviation, out=np.zeros_like(centred), where=deviation > tie_tolerance(values)
+    )
+    return scores
+
+
+def tie_tolerance(values: Statistics) -> Any:
+    """How much smaller than the first a value may be by rounding alone; per column of `values`."""
+    size = np.maximum(np.abs(values[0]), np.median(np.abs(values), axis=0))
+    return _ROUNDING * size
+
+
+def pieces(block: slice, rows: int) -> list[slice]:
+    """Cut a block into pieces of at most `rows` rows."""
+    return [slice(i, min(i + rows, block.stop)) for i in range(block.start, block.stop, rows)]
+
+
+def zero_diagonal(k: Array) -> None:
+    """Set the diagonal of a square array to zero, in place."""
+    if _validate.is_torch(k):
+        k.fill_diagonal_(0)
+    else:
+        np.fill_diagonal(k, 0)
+
+
+def _weights(labels: NDArray[np.bool_], share: float, like: Array) -> Array:
+    """Weights that add up to zero over all rows, so that products with them do not grow with N."""
+    if not _validate.is_torch(like):
+        return np.subtract(labels, np.float32(share), dtype=np.float32)
+    import torch
+
+    on_device = torch.from_numpy(np.ascontiguousarray(labels)).to(like.device)
+    return on_device.to(torch.float32) - share
+
+
+def _wide(array: Array) -> Array:
+    """Convert to float64, where the device has it."""
+    if not _validate.is_torch(array):
+        return array.astype(np.float64)
+    return array.double() if array.device.type != "mps" else array
+
+
+def _numpy(array: Array) -> Statistics:
+    """Convert to a NumPy array in float64."""
+    if _validate.is_torch(array):
+        array = array.detach().cpu().numpy()
+    return np.asarray(array, dtype=np.float64)

@@ -1,0 +1,125 @@
+"""From the arguments of a test to two clean samples: checks, missing values, centring."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from cfmetrics import _validate
+from cfmetrics._validate import Array, Namespace
+from cfmetrics.two_sample.result import TestResult
+
+NanPolicy: TypeAlias = Literal["raise", "omit", "propagate"]
+"""What to do with observations that hold NaN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Two checked samples, (n, d) and (m, d), of one library, dtype and device."""
+
+    x: Array
+    y: Array
+    xp: Namespace
+
+    @property
+    def n(self) -> int:
+        """Number of observations in x."""
+        return int(self.x.shape[0])
+
+    @property
+    def m(self) -> int:
+        """Number of observations in y."""
+        return int(self.y.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.x.shape[1])
+
+    @property
+    def has_nan(self) -> bool:
+        """Whether NaN was kept, as "propagate" does."""
+        return not bool(self.xp.isfinite(self.x.sum() + self.y.sum())) and any(
+            bool(self.xp.isnan(a).any()) for a in (self.x, self.y)
+        )
+
+    def rows(self, block: slice) -> Array:
+        """Give rows of the pooled sample, x before y; the block must lie within one of them."""
+        if block.stop <= self.n:
+            return self.x[block]
+        return self.y[block.start - self.n : block.stop - self.n]
+
+    def centre(self) -> Array:
+        """Give the mean of the pooled sample, of shape (d,)."""
+        total = self.n + self.m
+        return self.x.mean(axis=0) * (self.n / total) + self.y.mean(axis=0) * (self.m / total)
+
+
+def prepare(x: Array, y: Array, nan_policy: NanPolicy, *, test: str) -> Samples:
+    """Check two samples of shape (n, d) or (n,), and treat missing values as `nan_policy` says."""
+    if nan_policy not in ("raise", "omit", "propagate"):
+        raise ValueError(f"nan_policy is {nan_policy!r}; pass 'raise', 'omit' or 'propagate'")
+    xp, arrays = _validate.float_arrays({"x": x, "y": y}, finite=False)
+    first, second = (
+        _clean(xp, name, _matrix(name, array), nan_policy)
+        for name, array in zip(("x", "y"), arrays, strict=True)
+    )
+    _validate.same_features(first, second)
+    wide = max((first.dtype, second.dtype), key=lambda dtype: int(dtype.itemsize))
+    wide = xp.float32 if wide.itemsize < 4 else wide
+    first, second = (xp.astype(a, wide, copy=False) for a in (first, second))
+    samples = Samples(first, second, xp)
+    if samples.has_nan:
+        warnings.warn(
+            f"x or y holds NaN, so {test} returns NaN; pass nan_policy='omit' to leave out the "
+            f"observations with NaN",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return samples
+
+
+def undefined_result(samples: Samples, *, test: str, method: str) -> TestResult:
+    """Give the result for samples that hold NaN, where nan_policy is "propagate"."""
+    nan = float("nan")
+    return TestResult(
+        statistic=nan,
+        pvalue=nan,
+        test=test,
+        method=method,
+        n=samples.n,
+        m=samples.m,
+        n_features=samples.n_features,
+    )
+
+
+def _matrix(name: str, array: Array) -> Array:
+    matrix = _validate.samples(name, array)
+    if matrix.ndim != 2:
+        raise ValueError(
+            f"{name} has shape {tuple(array.shape)}; a test takes one sample of shape (n, d) or "
+            f"(n,): call it once for each entry of a batch"
+        )
+    return matrix
+
+
+def _clean(xp: Namespace, name: str, array: Array, nan_policy: NanPolicy) -> Array:
+    if not bool(xp.isfinite(array.sum())):
+        if bool(xp.isinf(array).any()):
+            raise ValueError(
+                f"{name} holds infinite values, which have no characteristic function and no "
+                f"distance; remove or clip them"
+            )
+        missing = xp.isnan(array).any(axis=1)
+        if bool(missing.any()) and nan_policy == "raise":
+            raise ValueError(
+                f"{name} holds NaN in {int(missing.sum())} of its {array.shape[0]} observations; "
+                f"pass nan_policy='omit' to leave those out, or impute them"
+            )
+        if nan_policy == "omit":
+            array = array[~missing]
+    if array.shape[0] < 2:
+        raise ValueError(
+            f"{name} has {array.shape[0]} observation{'s' * (array.shape[0] != 1)}"
+            f"{' without NaN' * (nan_policy == 'omit')}; a two-sample test needs at least 2"
+        )
+    return array
