@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent
 DIST = ROOT / "dist"
 LAYERS = ("cfmetrics", "dd-core", "dd-recipes")  # lowest first
 SUITES = ("cfmetrics-numpy", *LAYERS, "repo")
+TEST_GROUPS = {"cfmetrics-numpy": "oracles", "cfmetrics": "oracles-torch"}  # others: "test"
 
 # Takes arguments "name=True" (comes from an installed wheel) or "name=False" (is not there).
 ISOLATION = """
@@ -67,12 +68,20 @@ def tests(session: nox.Session, suite: str) -> None:
     torch = suite != "cfmetrics-numpy"
     top = suite if torch else "cfmetrics"
     layers = LAYERS[: LAYERS.index(top) + 1]
-    session.install(*(wheel(layer, torch) for layer in layers), *group("test"))
+    needs = group(TEST_GROUPS.get(suite, "test"))
+    session.install(*(wheel(layer, torch) for layer in layers), *needs)
     expected = [f"{module(layer)}={layer in layers}" for layer in LAYERS]
     session.log(f"Expected in this environment: {', '.join(expected)}, torch={torch}")
     probe = ("python", "-c", ISOLATION, *expected, f"torch={torch}")
     session.run(*probe, env={"PYTHONPATH": ""}, log=False)
     run_pytest(session, f"tests/{module(top)}", "--doctest-modules", "--pyargs", module(top))
+
+
+@nox.session(requires=["build"])
+def calibration(session: nox.Session) -> None:
+    """Measure how often every two-sample test rejects a true hypothesis (about ten minutes)."""
+    session.install(wheel("cfmetrics"), *group("oracles-torch"))
+    run_pytest(session, "tests/cfmetrics/calibration")
 
 
 @nox.session
@@ -124,5 +133,6 @@ def bench(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Test all packages with the lowest versions that they say they work with (needs uv)."""
     lowest = [entry for layer in LAYERS for entry in third_party(layer)]
-    session.install("--resolution", "lowest-direct", *map(wheel, LAYERS), *lowest, *group("test"))
+    needs = group("oracles-torch")
+    session.install("--resolution", "lowest-direct", *map(wheel, LAYERS), *lowest, *needs)
     run_pytest(session, *(f"tests/{module(layer)}" for layer in LAYERS))

@@ -1,9 +1,11 @@
-"""The NCF distance of torch tensors: agreement with NumPy, gradients, compilation."""
+"""The CF and NCF distance of torch tensors: agreement with NumPy, gradients, compilation."""
 
 import numpy as np
 import pytest
 
 from cfmetrics import (
+    cf_distance,
+    cf_distance_parts,
     characteristic_parts,
     ncf_distance,
     ncf_distance_parts,
@@ -114,3 +116,98 @@ def test_drawn_frequencies_do_not_depend_on_the_library():
     tensor = ncf_distance(torch.tensor(x), torch.tensor(y), **options)
     np.testing.assert_allclose(tensor.numpy(), ncf_distance(x, y, **options), rtol=1e-12)
     assert ncf_distance(torch.tensor(x).bfloat16(), torch.tensor(y).bfloat16(), **options) > 0.1
+
+
+@pytest.mark.parametrize("method", ["sampled", "closed_form"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_cf_distance_of_torch_equals_numpy(dtype, method):
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(3, 21, 4)).astype(dtype), rng.normal(size=(8, 4)).astype(dtype)
+    options = {"method": method, "rng": 1, "kernel": "laplace"}
+    expected = cf_distance(x, y, **options)
+    for chunk_size in (None, 5):
+        ours = cf_distance(torch.tensor(x), torch.tensor(y), chunk_size=chunk_size, **options)
+        assert str(ours.dtype) == f"torch.{dtype}"
+        tolerance = 2e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(ours.numpy(), expected, rtol=tolerance)
+
+
+@pytest.mark.parametrize("squared", [True, False])
+def test_gradient_of_cf_distance_is_the_derivative(squared):
+    generator = torch.Generator().manual_seed(3)
+    inputs = [
+        torch.rand(shape, dtype=torch.float64, generator=generator).requires_grad_()
+        for shape in [(2, 6, 3), (4, 3), (5, 3), (5,)]
+    ]
+
+    def sampled(x, y, t, w):
+        return cf_distance(x, y, frequencies=t, weights=w, squared=squared)
+
+    def closed_form(x, y):
+        return cf_distance(x, y, bandwidth=0.5, method="closed_form", squared=squared)
+
+    assert torch.autograd.gradcheck(sampled, inputs)
+    assert torch.autograd.gradcheck(closed_form, inputs[:2])
+
+
+@pytest.mark.parametrize("method", ["sampled", "closed_form"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_gradient_of_cf_distance_is_finite_for_equal_samples(method, dtype):
+    x = torch.randn(8, 2, dtype=dtype, generator=torch.Generator().manual_seed(4))
+    x, y = x.requires_grad_(), x.detach().clone()
+    for other in (y, y.flip(0)):
+        x.grad = None
+        cf_distance(x, other, bandwidth=1.0, method=method, rng=0).backward()
+        assert torch.isfinite(x.grad).all()
+    x.grad = None
+    cf_distance(x, y, bandwidth=1.0, rng=0).backward()
+    assert (x.grad == 0).all()
+    p = torch.zeros(2, 3, requires_grad=True)
+    cf_distance_parts((p[0], p[1]), (torch.zeros(3), torch.zeros(3))).backward()
+    assert (p.grad == 0).all()
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_cf_distance_compiles_to_one_graph(backend):
+    generator = torch.Generator().manual_seed(5)
+    x, y, t, w = (
+        torch.rand(shape, generator=generator) for shape in [(3, 9, 4), (3, 6, 4), (16, 4), (16,)]
+    )
+    y.requires_grad_()
+
+    def objective(y):
+        sampled = cf_distance(x, y, frequencies=t, weights=w, chunk_size=4)
+        known = cf_distance_parts(characteristic_parts(x, t), characteristic_parts(y, t))
+        return sampled + known + cf_distance(x, y, bandwidth=2.0, method="closed_form")
+
+    torch.compiler.reset()
+    compiled = torch.compile(objective, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(y), objective(y))
+    gradients = [torch.autograd.grad(f(y).sum(), y)[0] for f in (objective, compiled)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kernel", ["rbf", "laplace_l1"])
+def test_cf_distance_of_half_precision_is_computed_in_float32(dtype, kernel):
+    # In float16 a few of so many Cauchy frequencies would be infinite.
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(6)).to(dtype)
+    options = {"kernel": kernel, "rng": 0, "n_frequencies": 50_000}
+    ours = cf_distance(x, x + 1, **options)
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, cf_distance(x.float(), (x + 1).float(), **options))
+
+
+def test_cf_distance_of_nan_is_nan():
+    x = torch.tensor([[0.0], [float("nan")]])
+    for options in ({}, {"bandwidth": 1.0}, {"method": "closed_form"}):
+        assert torch.isnan(cf_distance(x, torch.zeros(3, 1), rng=0, **options))
+
+
+def test_numpy_weights_of_tensors_are_named():
+    x, t = torch.zeros(3, 2), torch.ones(4, 2)
+    with pytest.raises(TypeError, match="weights is a ndarray but x is a torch tensor; pass"):
+        cf_distance(x, x, frequencies=t, weights=np.ones(4))
+    parts = characteristic_parts(x, t)
+    with pytest.raises(TypeError, match=r"weights is a ndarray but x_parts.real is a torch"):
+        cf_distance_parts(parts, parts, weights=np.ones(4))

@@ -17,7 +17,7 @@ from cfmetrics import (
     scale_mixture_frequencies,
 )
 
-law = settings(deadline=None, max_examples=40, derandomize=True)
+law = settings(deadline=None, max_examples=25, derandomize=True)
 
 ISOTROPIC = [
     ("rbf", None),

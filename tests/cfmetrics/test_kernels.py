@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from cfmetrics import kernel_matrix, kernels
 
-law = settings(deadline=None, max_examples=30, derandomize=True)
+law = settings(deadline=None, max_examples=25, derandomize=True)
 
 numbers = st.floats(-4, 4, allow_subnormal=False)
 bandwidths = st.sampled_from([0.3, 1.0, 5.0])

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from cfmetrics import kernel_matrix, kernels, mean_discrepancy, median_bandwidth, mmd
 from cfmetrics.mean_discrepancy import ESTIMATORS
 
-law = settings(deadline=None, max_examples=40, derandomize=True)
+law = settings(deadline=None, max_examples=25, derandomize=True)
 
 numbers = st.floats(-4, 4, allow_subnormal=False)
 names = st.sampled_from(kernels.KERNELS)

@@ -17,7 +17,7 @@ from cfmetrics import (
     spectral_distance,
 )
 
-law = settings(deadline=None, max_examples=40, derandomize=True)
+law = settings(deadline=None, max_examples=25, derandomize=True)
 
 numbers = st.floats(-4, 4, allow_subnormal=False)
 alphas = st.floats(0, 1)

@@ -1,7 +1,8 @@
 """Small numerical steps that several discrepancies share."""
 
+from typing import Any
+
 import numpy as np
-from array_api_compat import device
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array, Namespace
@@ -11,6 +12,14 @@ def common_dtype(xp: Namespace, *arrays: Array) -> list[Array]:
     """Convert to the widest dtype among the arrays, which is float32 at least."""
     wide = xp.float64 if any(a.dtype.itemsize == 8 for a in arrays) else xp.float32
     return [a if a.dtype == wide else xp.astype(a, wide) for a in arrays]
+
+
+def device(array: Array) -> Any:
+    """Tell the device of a tensor; None for NumPy.
+
+    The function of array-api-compat makes dynamo warn under `torch.compile`.
+    """
+    return array.device if _validate.is_torch(array) else None
 
 
 def widened(xp: Namespace, array: Array) -> Array:

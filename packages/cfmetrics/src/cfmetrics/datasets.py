@@ -48,8 +48,8 @@ def blobs(
     2012, Section 5; K. Chwialkowski et al., "Fast two-sample testing with analytic representations
     of probability measures", NeurIPS 2015; W. Jitkrittum et al., "Interpretable distribution
     features with maximum testing power", NeurIPS 2016, with a 4 x 4 grid, distance 5 and stretch 2.
-    Their published code multiplies its row vectors with the rotation on the side where it cancels, so
-    that its Q is the one with angle=0.
+    Their published code multiplies its row vectors with the rotation on the side where it cancels,
+    so that its Q is the one with angle=0.
 
     Args:
         n: Number of observations from P.
@@ -84,8 +84,8 @@ def blobs(
 
     def draw(count: int, scales: tuple[float, float]) -> NDArray[np.float64]:
         cells = generator.integers(side, size=(count, 2))
-        noise = generator.standard_normal((count, 2)) * scales @ axes
-        return noise + distance * (cells - (side - 1) / 2)
+        sample: NDArray[np.float64] = generator.standard_normal((count, 2)) * scales @ axes
+        return sample + distance * (cells - (side - 1) / 2)
 
     return draw(n, (1.0, 1.0)), draw(m, (1.0, 1.0) if null else (math.sqrt(stretch), 1.0))
 
@@ -109,9 +109,8 @@ def hdgm(
     the difference is in how the correlation depends on the place.
 
     Reference: F. Liu et al., "Learning deep kernels for non-parametric two-sample tests", ICML 2020
-    (arXiv 2002.09116), Section 7 and Table 1, HDGM-D. There every cluster holds half of the
-    observations, to the observation; here, as in the definition of the mixture, a coin is thrown for
-    each.
+    (arXiv 2002.09116), HDGM-D. Their published code puts exactly half of the observations into
+    each cluster; here, as in the definition of the mixture, a coin is thrown for each.
 
     Args:
         n: Number of observations from P, in both clusters together.
@@ -164,8 +163,8 @@ def gaussian_mean_shift(
 ) -> Samples:
     """Draw from P = N(0, I) and Q = N((shift, 0, ..., 0), I).
 
-    Reference: "GMD" of W. Jitkrittum et al., "Interpretable distribution features with maximum testing
-    power", NeurIPS 2016, Table 1, where the shift is 1 and d is 100.
+    Reference: "GMD" of W. Jitkrittum et al., "Interpretable distribution features with maximum
+    testing power", NeurIPS 2016, where the shift is 1 and d is 100.
 
     Args:
         n: Number of observations from P.
@@ -205,8 +204,8 @@ def gaussian_variance_shift(
 ) -> Samples:
     """Draw from P = N(0, I) and Q = N(0, diag(variance, 1, ..., 1)).
 
-    Reference: "GVD" of W. Jitkrittum et al., "Interpretable distribution features with maximum testing
-    power", NeurIPS 2016, Table 1, with variance 2.
+    Reference: "GVD" of W. Jitkrittum et al., "Interpretable distribution features with maximum
+    testing power", NeurIPS 2016, where the variance is 2 and d is 50.
 
     Args:
         n: Number of observations from P.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
@@ -13,7 +12,7 @@ from cfmetrics._validate import Array
 
 Frequencies: TypeAlias = NDArray[np.float64]
 
-SHAPES: Mapping[str, float] = MappingProxyType({"rational_quadratic": 1.0, "matern": 3.0})
+SHAPES: Mapping[str, float] = {"rational_quadratic": 1.0, "matern": 3.0}
 """Default of the shape parameter of the kernels that have one and a spectral measure."""
 
 _LEAST_CHI2 = 1e-30
@@ -329,17 +328,15 @@ def _rational_quadratic(g: np.random.Generator, rows: int, columns: int, a: floa
 
 _Sampler: TypeAlias = Callable[[np.random.Generator, int, int, float], Frequencies]
 
-_SAMPLERS: Mapping[str, _Sampler] = MappingProxyType(
-    {
-        "rbf": _rbf,
-        "laplace": lambda g, rows, columns, shape: _student(g, rows, columns, 1.0),
-        "laplace_l1": lambda g, rows, columns, shape: g.standard_cauchy((rows, columns)),
-        "cauchy": lambda g, rows, columns, shape: g.laplace(size=(rows, columns)),
-        "rational_quadratic": _rational_quadratic,
-        "imq": lambda g, rows, columns, shape: _rational_quadratic(g, rows, columns, 0.5),
-        "matern": _student,
-    }
-)
+_SAMPLERS: Mapping[str, _Sampler] = {
+    "rbf": _rbf,
+    "laplace": lambda g, rows, columns, shape: _student(g, rows, columns, 1.0),
+    "laplace_l1": lambda g, rows, columns, shape: g.standard_cauchy((rows, columns)),
+    "cauchy": lambda g, rows, columns, shape: g.laplace(size=(rows, columns)),
+    "rational_quadratic": _rational_quadratic,
+    "imq": lambda g, rows, columns, shape: _rational_quadratic(g, rows, columns, 0.5),
+    "matern": _student,
+}
 """Draw from the spectral measure of each kernel with bandwidth 1."""
 
 SPECTRAL_KERNELS = tuple(_SAMPLERS)

@@ -6,11 +6,9 @@ makes the kernel's value of it. Several bandwidths share the statistic.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import device
 
 from cfmetrics import _numerics, _validate, frequencies
 from cfmetrics._validate import Array, Namespace
@@ -25,7 +23,7 @@ _MANY_PAIRS = 10_000
 _MAX_POINTS = 1000
 """Number of points to which the median heuristic looks."""
 
-_SHAPES: Mapping[str, float] = MappingProxyType({**frequencies.SHAPES, "polynomial": 3.0})
+_SHAPES: Mapping[str, float] = {**frequencies.SHAPES, "polynomial": 3.0}
 
 
 class Kernel(NamedTuple):
@@ -173,7 +171,7 @@ def median_scale(
     scales = frequencies.median_scales([x, y], _MAX_POINTS, generator)
     if scales.ndim == 0:
         return float(scales)
-    return xp.asarray(scales[..., None, None], dtype=x.dtype, device=device(x))
+    return xp.asarray(scales[..., None, None], dtype=x.dtype, device=_numerics.device(x))
 
 
 def centre(x: Array) -> Array:
@@ -381,20 +379,18 @@ class _Form(NamedTuple):
     profile: _Profile
 
 
-_FORMS: Mapping[str, _Form] = MappingProxyType(
-    {
-        "rbf": _Form("squared", _rbf),
-        "laplace": _Form("distance", _laplace),
-        "laplace_l1": _Form("l1", _laplace),
-        "cauchy": _Form("log_squares", _cauchy),
-        "rational_quadratic": _Form("squared", _rational_quadratic),
-        "imq": _Form("squared", _imq),
-        "matern": _Form("distance", _matern),
-        "linear": _Form("product", _linear),
-        "polynomial": _Form("mean_product", _polynomial),
-        "minus_distance": _Form("distance", _minus_distance),
-    }
-)
+_FORMS: Mapping[str, _Form] = {
+    "rbf": _Form("squared", _rbf),
+    "laplace": _Form("distance", _laplace),
+    "laplace_l1": _Form("l1", _laplace),
+    "cauchy": _Form("log_squares", _cauchy),
+    "rational_quadratic": _Form("squared", _rational_quadratic),
+    "imq": _Form("squared", _imq),
+    "matern": _Form("distance", _matern),
+    "linear": _Form("product", _linear),
+    "polynomial": _Form("mean_product", _polynomial),
+    "minus_distance": _Form("distance", _minus_distance),
+}
 
 KERNELS = tuple(name for name in _FORMS if name != "minus_distance")
 """Names of the kernels; "minus_distance", which gives the energy distance, has its function."""

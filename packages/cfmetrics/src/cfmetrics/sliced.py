@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from array_api_compat import device
 
 from cfmetrics import _numerics, _validate
 from cfmetrics._validate import Array, Namespace
@@ -76,7 +75,7 @@ def sliced_wasserstein(
     if projections is None:
         x, y = _numerics.common_dtype(xp, x, y)
         units = _directions(n_projections, x.shape[-1], rng)
-        units = xp.asarray(units, dtype=x.dtype, device=device(x))
+        units = xp.asarray(units, dtype=x.dtype, device=_numerics.device(x))
     else:
         units = _validate.frequency_matrix(arrays[2], x.shape[-1], name="projections")
         x, y, units = _numerics.common_dtype(xp, x, y, units)
@@ -131,7 +130,7 @@ def _common_steps(xp: Namespace, a: Array, b: Array) -> tuple[Array, Array, Arra
         functions step, one of the two intervals is empty.
     """
     n, m = a.shape[-1], b.shape[-1]
-    where = device(a)
+    where = _numerics.device(a)
     # In units of 1 / (n m), in which all steps are integers.
     steps = [xp.arange(n, dtype=xp.int64, device=where) * m]
     steps.append(xp.arange(m, dtype=xp.int64, device=where) * n)

@@ -47,10 +47,10 @@ def cf_agg_2samp(
     our own choice.
 
     Args:
-        x: Sample of shape (n, d), or (n,) for one feature; NumPy array or torch tensor. y: Sample
-        of shape (m, d), or (m,). n_frequencies: Number of frequencies for each of 6 pairs of
-        scales: two thirds isotropic, one
-            third along single features (chosen in turn where there are more features).
+        x: Sample of shape (n, d), or (n,) for one feature; NumPy array or torch tensor.
+        y: Sample of shape (m, d), or (m,).
+        n_frequencies: Number of frequencies for each of 6 pairs of scales: two thirds isotropic,
+            one third along single features (chosen in turn where there are more features).
         n_resamples: Number B of random relabelings.
         rng: Generator or seed: for the frequencies and the relabelings.
         nan_policy: What to do with NaN: "raise", "omit" or "propagate", as in `cf_2samp`.

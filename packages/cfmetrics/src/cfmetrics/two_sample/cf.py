@@ -3,13 +3,22 @@
 from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from array_api_compat import device
+from numpy.typing import NDArray
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import RNG, sample_frequencies
 from cfmetrics.state import CFState
 from cfmetrics.two_sample.asymptotic import WaldForm
+from cfmetrics.two_sample.dask import (
+    DaskSamples,
+    is_dask,
+    mean_differences_dask,
+    prepare_dask,
+    states_dask,
+)
 from cfmetrics.two_sample.features import cos_sin, find_bandwidth, given_frequencies
 from cfmetrics.two_sample.permutation import (
     Statistics,
@@ -69,7 +78,9 @@ def cf_2samp(
     the permutation statistic has about five digits; the other methods work in float64.
 
     Args:
-        x: Sample of shape (n, d), or (n,) for one feature; NumPy array or torch tensor.
+        x: Sample of shape (n, d), or (n,) for one feature; NumPy array or torch tensor. Or a Dask
+            array, whose blocks are then worked on where they are; the same seed gives the same
+            p-value as in memory.
         y: Sample of shape (m, d), or (m,).
         frequencies: Points of evaluation, of shape (F, d), or (F,) for one feature, in radians per
             `bandwidth`. By default they are drawn. They must not be chosen by comparing x with y:
@@ -119,9 +130,12 @@ def cf_2samp(
     _validate.choice("method", method, _METHODS)
     resamples = _validate.count("n_resamples", n_resamples)
     generator = _validate.generator(rng)
-    samples = prepare(x, y, nan_policy, test="cf_2samp")
+    if is_dask(x) or is_dask(y):
+        samples: Samples | DaskSamples = prepare_dask(x, y, nan_policy)
+    else:
+        samples = prepare(x, y, nan_policy, test="cf_2samp")
     given = None if frequencies is None else given_frequencies(frequencies, samples.n_features)
-    if samples.has_nan:
+    if isinstance(samples, Samples) and samples.has_nan:
         return undefined_result(samples, test="cf_2samp", method=method)
     if bandwidth is None:
         bandwidth = "median" if given is None else 1.0
@@ -136,7 +150,11 @@ def cf_2samp(
         return _asymptotic(samples, details, method)
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
     afford_features("n_frequencies", len(given), len(relabelings))
-    differences = mean_differences(samples, relabelings, cos_sin(samples, given, unit))
+    features = cos_sin(samples, given, unit)
+    if isinstance(samples, DaskSamples):
+        differences = mean_differences_dask(samples, relabelings, features)
+    else:
+        differences = mean_differences(samples, relabelings, features)
     values = squared_moduli(differences).mean(axis=1)
     return permutation_result(values, samples, relabelings, test="cf_2samp", details=details)
 
@@ -154,22 +172,29 @@ def afford_features(name: str, n_frequencies: int, n_relabelings: int) -> None:
     _validate.affordable(name, n_frequencies, n_bytes)
 
 
-def _asymptotic(samples: Samples, details: dict[str, Any], method: CFMethod) -> TestResult:
-    xp, where = samples.xp, device(samples.x)
-    dtype = samples.x.dtype if getattr(where, "type", "cpu") == "mps" else xp.float64
-    centre = samples.centre()
-    states = []
-    for sample in (samples.x, samples.y):
-        points = xp.asarray(details["frequencies"], dtype=dtype, device=where)
-        state = CFState(points, covariance=True)
-        for rows in pieces(slice(0, sample.shape[0]), BLOCK_ROWS):
-            state.update(xp.astype(sample[rows] - centre, dtype, copy=False))
-        states.append(state)
+def _asymptotic(
+    samples: Samples | DaskSamples, details: dict[str, Any], method: CFMethod
+) -> TestResult:
+    frequencies = details["frequencies"]
+    if isinstance(samples, DaskSamples):
+        first, second = states_dask(samples, frequencies)
+    else:
+        first, second = (_state(samples, sample, frequencies) for sample in (samples.x, samples.y))
     form: WaldForm = "hotelling" if method == "asymptotic" else "epps_singleton"
-    result = states[0].test(states[1], form=form)
+    result = first.test(second, form=form)
     return replace(
         result,
         test="cf_2samp",
         method=method,
         details={**details, "degrees_of_freedom": result.details["degrees_of_freedom"]},
     )
+
+
+def _state(samples: Samples, sample: Array, frequencies: NDArray[np.float64]) -> CFState:
+    xp, where = samples.xp, device(sample)
+    dtype = sample.dtype if getattr(where, "type", "cpu") == "mps" else xp.float64
+    state = CFState(xp.asarray(frequencies, dtype=dtype, device=where), covariance=True)
+    centre = samples.centre()
+    for rows in pieces(slice(0, sample.shape[0]), BLOCK_ROWS):
+        state.update(xp.astype(sample[rows] - centre, dtype, copy=False))
+    return state

@@ -87,8 +87,8 @@ def two_sample_test(
         )
     if options:
         raise TypeError(
-            f"{', '.join(options)}: options are for a named statistic; bind them to your function, as "
-            f"functools.partial does"
+            f"{', '.join(options)}: options are for a named statistic; bind them to your "
+            f"function, as functools.partial does"
         )
     return _permute(x, y, statistic, **common)
 

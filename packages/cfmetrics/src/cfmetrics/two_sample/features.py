@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import device
 from numpy.typing import NDArray
 
 from cfmetrics import _validate, frequencies
 from cfmetrics._validate import Array
-from cfmetrics.two_sample.prepare import Samples
+from cfmetrics.two_sample.prepare import TwoSamples
 
 MEDIAN_POINTS = 500
 """Points to which a test's median heuristic looks."""
@@ -50,18 +49,19 @@ class CosSin:
 
 
 def cos_sin(
-    samples: Samples, points: NDArray[np.float64], unit: float, centre: Array | None = None
+    samples: TwoSamples, points: NDArray[np.float64], unit: float, centre: Array | None = None
 ) -> CosSin:
     """Make the features of frequencies `points` of shape (F, d), in radians per `unit`.
 
     The centre is the pooled mean, unless another is given.
     """
     size = float(np.abs(points).max()) or 1.0  # So that float32 holds frequencies of any size.
-    transposed = (points / size).T.astype(np.float32)
+    transposed: Array = (points / size).T.astype(np.float32)
+    transposed = np.ascontiguousarray(transposed)
     if _validate.is_torch(samples.x):
-        transposed = samples.xp.asarray(np.ascontiguousarray(transposed), device=device(samples.x))
-    else:
-        transposed = np.ascontiguousarray(transposed)
+        import torch
+
+        transposed = torch.from_numpy(transposed).to(samples.x.device)
     return CosSin(samples.centre() if centre is None else centre, unit / size, transposed)
 
 
@@ -73,7 +73,7 @@ def standardise(rows: Array, centre: Array, unit: float, largest: float = _LARGE
     return np.clip(z, -largest, largest).astype(np.float32, copy=False)
 
 
-def find_bandwidth(samples: Samples, bandwidth: float | str, rng: np.random.Generator) -> float:
+def find_bandwidth(samples: TwoSamples, bandwidth: float | str, rng: np.random.Generator) -> float:
     """Resolve a bandwidth: a number, "median", or "semi-iqr" for one feature."""
     if not isinstance(bandwidth, str):
         return _validate.positive("bandwidth", bandwidth)

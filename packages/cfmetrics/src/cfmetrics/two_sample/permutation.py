@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array
-from cfmetrics.two_sample.prepare import Samples
-from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
+from cfmetrics.two_sample.prepare import Samples, TwoSamples
+from cfmetrics.two_sample.relabel import Relabelings
 from cfmetrics.two_sample.result import TestResult
 
 _CHUNK_ROWS = 4096
@@ -46,16 +46,23 @@ def mean_differences(
         Differences of shape (len(relabelings), K).
     """
     n, m = samples.n, samples.m
-    rows_at_once = BLOCK_ROWS if _validate.is_torch(samples.x) else _CHUNK_ROWS
-    total = None
+    total = 0.0
     for index, block in enumerate(relabelings.blocks()):
         labels = relabelings.block(index)
-        for rows in pieces(block, rows_at_once):
-            z = features(samples.rows(rows))
-            some = labels[:, rows.start - block.start : rows.stop - block.start]
-            sums = _wide(_weights(some, n / (n + m), z) @ z)
-            total = sums if total is None else total + sums
+        total = total + block_sums(samples.rows(block), labels, n / (n + m), features)
     return _numpy(total) * ((n + m) / (n * m))
+
+
+def block_sums(
+    block: Array, labels: NDArray[np.bool_], share: float, features: Callable[[Array], Array]
+) -> Array:
+    """Sum (label - share) times the features over the rows of one block, for every relabeling."""
+    total = 0.0
+    at_once = block.shape[0] if _validate.is_torch(block) else _CHUNK_ROWS
+    for rows in pieces(slice(0, block.shape[0]), at_once):
+        z = features(block[rows])
+        total = total + _wide(_weights(labels[:, rows], share, z) @ z)
+    return total
 
 
 def kernel_sums(
@@ -97,7 +104,7 @@ def kernel_sums(
 
 def permutation_result(
     values: Statistics,
-    samples: Samples,
+    samples: TwoSamples,
     relabelings: Relabelings,
     *,
     test: str,

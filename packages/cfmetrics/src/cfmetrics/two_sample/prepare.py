@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array, Namespace
@@ -10,6 +10,35 @@ from cfmetrics.two_sample.result import TestResult
 
 NanPolicy: TypeAlias = Literal["raise", "omit", "propagate"]
 """What to do with observations that hold NaN."""
+
+NAN_POLICIES = ("raise", "omit", "propagate")
+
+
+class TwoSamples(Protocol):
+    """What a test needs to know of two samples, wherever they are."""
+
+    @property
+    def x(self) -> Array:
+        """Sample of shape (n, d)."""
+
+    @property
+    def y(self) -> Array:
+        """Sample of shape (m, d)."""
+
+    @property
+    def n(self) -> int:
+        """Number of observations in x."""
+
+    @property
+    def m(self) -> int:
+        """Number of observations in y."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+
+    def centre(self) -> Array:
+        """Give the mean of the pooled sample, of shape (d,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +85,7 @@ class Samples:
 
 def prepare(x: Array, y: Array, nan_policy: NanPolicy, *, test: str) -> Samples:
     """Check two samples of shape (n, d) or (n,), and treat missing values as `nan_policy` says."""
-    if nan_policy not in ("raise", "omit", "propagate"):
-        raise ValueError(f"nan_policy is {nan_policy!r}; pass 'raise', 'omit' or 'propagate'")
+    _validate.choice("nan_policy", nan_policy, NAN_POLICIES)
     xp, arrays = _validate.float_arrays({"x": x, "y": y}, finite=False)
     first, second = (
         _clean(xp, name, _matrix(name, array), nan_policy)
