@@ -51,14 +51,18 @@ def products(xp: Namespace, a: Array, b: Array) -> Array:
 
     Differences of these are taken, so an enclosing torch autocast must not round them.
     """
-    b = xp.matrix_transpose(b)
+    return matmul(a, xp.matrix_transpose(b))
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Compute a @ b, which an enclosing torch autocast must not round."""
     if _validate.is_torch(a):
         import torch
 
         if torch.is_autocast_enabled(a.device.type):
             with torch.autocast(a.device.type, enabled=False):
-                return xp.matmul(a, b)
-    return xp.matmul(a, b)
+                return a @ b
+    return a @ b
 
 
 def batch_shape(x: Array, y: Array) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ Namespace: TypeAlias = Any
 # Tuples, because torch 2.6 cannot trace the expression int | np.integer.
 _INTEGERS = (int, np.integer)
 _NUMBERS = (int, float, np.integer, np.floating)
+_SEQUENCES = (list, tuple)
 
 
 def is_torch(value: object) -> bool:
@@ -76,6 +77,20 @@ def float_arrays(
             )
     converted = [_as_float(torch_namespace, name, value) for name, value in arrays.items()]
     return torch_namespace, converted
+
+
+def exact_integers(name: str, array: Array) -> None:
+    """Check that float64 can hold the integers of an array; other arrays pass."""
+    wide = ("int64", "uint64")
+    if str(array.dtype).removeprefix("torch.") not in wide or 0 in array.shape:
+        return
+    low, high = int(array.min()), int(array.max())
+    if max(-low, high) > 2**53:
+        raise ValueError(
+            f"{name} holds the integer {low if -low > high else high}, beyond 2**53, so float64 "
+            f"cannot tell it from its neighbours; subtract a common number from the samples, or "
+            f"pass floating-point numbers if those differences do not matter"
+        )
 
 
 def samples(name: str, array: Array) -> Array:
@@ -144,7 +159,9 @@ def same_channels(x: Array, y: Array) -> None:
 
 def matching_shapes(names: str, first: tuple[int, ...], second: tuple[int, ...]) -> None:
     """Check that two batch shapes broadcast against each other."""
-    for a, b in zip(reversed(first), reversed(second), strict=False):
+    common = min(len(first), len(second))  # Torch 2.6 cannot trace a zip of unequal lengths.
+    ends = first[len(first) - common :], second[len(second) - common :]
+    for a, b in zip(*ends, strict=True):
         if a != b and a != 1 and b != 1:
             raise ValueError(
                 f"the batch shapes of {names} are {tuple(first)} and {tuple(second)}; they must be "
@@ -210,6 +227,11 @@ def not_negative(name: str, value: float) -> float:
     return float(value)
 
 
+def is_number(value: object) -> bool:
+    """Tell whether `value` is a plain number of Python or NumPy, not an array."""
+    return isinstance(value, _NUMBERS)
+
+
 def number(name: str, value: float) -> None:
     """Check a finite real number."""
     if isinstance(value, bool) or not isinstance(value, _NUMBERS):
@@ -227,7 +249,7 @@ def bandwidths(bandwidth: Any) -> list[float]:
         )
     if isinstance(bandwidth, np.ndarray):
         bandwidth = bandwidth.tolist()
-    if not isinstance(bandwidth, list | tuple):
+    if not isinstance(bandwidth, _SEQUENCES):
         return [positive("bandwidth", bandwidth)]
     if not bandwidth:
         raise ValueError("bandwidth is empty; pass at least one number > 0")
@@ -322,6 +344,7 @@ def _numpy_array(xp: Namespace, name: str, value: Any, finite: bool) -> Array:
         array = np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name} cannot be read as one array: {error}") from error
+    exact_integers(name, array)
     array = _as_float(xp, name, array)
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)

@@ -100,7 +100,7 @@ def kernel_matrix(
     sigmas = _validate.bandwidths(bandwidth)  # No heuristic: matrices must have one bandwidth.
     pair, form = prepare(xp, x, y, kernel, sigmas, shape, None)
     if kernel == "linear":  # Its values, other than its discrepancy, depend on the origin.
-        pair = pair._replace(centre=0.0)
+        pair = Pair(x, y, 0.0, 1.0)
     n, m = x.shape[-2], y.shape[-2]
     if _validate.is_torch(x):
         return tile(xp, form, rows(pair, x, 0, n), rows(pair, y, 0, m))

@@ -170,16 +170,17 @@ def _block(
     total: Array = 0.0
     for start in range(0, n_blocks, step):
         stop = min(start + step, n_blocks)
-        blocks = [
-            xp.reshape(part, (*part.shape[:-2], stop - start, size, part.shape[-1]))
-            for part in (
-                kernels.rows(pair, sample, start * size, stop * size) for sample in pair[:2]
-            )
-        ]
-        part = Pair(blocks[0], blocks[1], 0.0, 1.0)
+        bounds = start * size, stop * size
+        x, y = (kernels.rows(pair, sample, *bounds) for sample in (pair.x, pair.y))
+        part = Pair(_split(xp, x, size), _split(xp, y, size), 0.0, 1.0)
         tile = kernels.tile_rows(kernel, part, None)
         total = total + _unbiased(xp, kernel, part, tile).sum(axis=-1)
     return total / n_blocks
+
+
+def _split(xp: Namespace, rows: Array, size: int) -> Array:
+    """View rows (..., n, d) as blocks (..., n / size, size, d)."""
+    return xp.reshape(rows, (*rows.shape[:-2], rows.shape[-2] // size, size, rows.shape[-1]))
 
 
 def _block_size(block_size: int, n: int) -> int:

@@ -86,7 +86,7 @@ def spectral_distance(
         >>> spectral_distance(x, y, alpha=class_weights([500, 20], 0.8), rng=1).shape
         (2,)
     """
-    given = {} if isinstance(alpha, float | int) else {"alpha": alpha}
+    given = {} if _validate.is_number(alpha) else {"alpha": alpha}
     xp, x, y, points, arrays = samples_and_points(
         x, y, frequencies, given, kernel, bandwidth, shape, n_frequencies, rng
     )
@@ -141,10 +141,8 @@ def class_weights(
 def _alphas(alpha: Array, batch: tuple[int, ...]) -> Array:
     """View alphas that broadcast to the batch as (..., 1), to go with frequencies."""
     shape = tuple(alpha.shape)
-    fits = len(shape) <= len(batch) and all(
-        a in (1, b) for a, b in zip(reversed(shape), reversed(batch), strict=False)
-    )
-    if not fits:
+    inner = batch[max(0, len(batch) - len(shape)) :]
+    if len(shape) > len(batch) or any(a not in (1, b) for a, b in zip(shape, inner, strict=True)):
         raise ValueError(
             f"alpha has shape {shape}, which does not broadcast to the batch {batch} of x and y; "
             f"pass a number, or one for each entry of the batch"

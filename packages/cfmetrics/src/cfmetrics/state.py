@@ -1,12 +1,10 @@
 """Characteristic functions of samples that arrive in batches, or that several workers hold."""
 
 import contextlib
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
-from array_api_compat import device
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array
@@ -270,9 +268,9 @@ class CFState:
 
         Args:
             other: State over equal frequencies. Both must keep the covariance.
-            form: Form of the test as `wald_test` explains: "hotelling" (pooled covariance, F
-                distribution), which holds its level with few observations per frequency and with
-                very unequal samples, or "epps_singleton" (chi-square).
+            form: "hotelling" (pooled covariance, F distribution), which holds its level with few
+                observations per frequency and with very unequal samples, or "epps_singleton"
+                (chi-square); see `cfmetrics.two_sample.asymptotic.wald_test`.
             small_sample_correction: Correction of "epps_singleton" for fewer than 25 observations.
 
         Returns:
@@ -335,31 +333,10 @@ class CFState:
             RuntimeError: No process group was made.
             ValueError: The processes differ in frequencies or `covariance`.
         """
-        import torch
-        from torch import distributed
+        from cfmetrics import _reduce
 
-        if not (distributed.is_available() and distributed.is_initialized()):
-            raise RuntimeError(
-                "reduce_ needs a process group; call torch.distributed.init_process_group first, "
-                "or add up the states of the workers with +"
-            )
-
-        def total(values: Array) -> Array:
-            tensor = torch.as_tensor(values).contiguous()
-            distributed.all_reduce(tensor, group=group)
-            return tensor if _validate.is_torch(self._frequencies) else tensor.numpy()
-
-        self._check_same_everywhere(group)
-        where = device(self._frequencies) if _validate.is_torch(self._frequencies) else "cpu"
-        n = int(total(torch.tensor(self.count, device=where)))
-        if n == 0:
-            return self
-        own, scatter = self._moments, None
-        mean = total(own.mean * (own.n / n))
-        if own.scatter is not None:
-            apart = own.mean - mean
-            scatter = total(own.scatter + own.n * (apart[:, None] * apart[None, :]))
-        self._moments = FeatureMoments(n, mean, scatter)
+        _reduce.check_same_everywhere(self._frequencies, self._moments, group)
+        self._moments = _reduce.add_up(self._moments, group)
         return self
 
     def to_dict(self) -> dict[str, Any]:
@@ -470,23 +447,6 @@ class CFState:
             raise ValueError(
                 f"the states have other frequencies (shapes {tuple(mine.shape)} and "
                 f"{tuple(theirs.shape)}); make both with the same frequencies"
-            )
-
-    def _check_same_everywhere(self, group: Any) -> None:
-        """Compare a digest of frequencies and settings over all processes, by its two extremes."""
-        import torch
-        from torch import distributed
-
-        points = np.ascontiguousarray(_numpy(self._frequencies), dtype=np.float64)
-        described = repr((points.shape, self.has_covariance)).encode() + points.tobytes()
-        digest = int.from_bytes(hashlib.sha256(described).digest()[:7], "big")
-        where = device(self._frequencies) if _validate.is_torch(self._frequencies) else "cpu"
-        extremes = torch.tensor([digest, -digest], device=where)
-        distributed.all_reduce(extremes, op=distributed.ReduceOp.MAX, group=group)
-        if int(extremes[0]) != -int(extremes[1]):
-            raise ValueError(
-                "the processes hold states with other frequencies or another `covariance`; make "
-                "all with the same, for instance by drawing them from one seed"
             )
 
 

@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from cfmetrics import _validate
 from cfmetrics._validate import Array, Namespace
 
+__all__ = ["WaldResult", "wald_test"]
+
 _CPU_CHUNK_BYTES = 4 * 2**20
 """Size of a chunk's angles on a CPU: small enough that cos and sin find them in the cache."""
 
@@ -193,17 +195,22 @@ def wald_test(
     y_mean, y_cov = _mean_and_covariance("y", y_mean, y_cov)
     if len(x_mean) != len(y_mean):
         raise ValueError(f"x_mean has {len(x_mean)} features but y_mean has {len(y_mean)}")
-    if len(x_mean) > n + m - 2:
-        raise ValueError(
-            f"{len(x_mean)} features (two a frequency) cannot be tested with {n} and {m} "
-            f"observations, which do not determine their covariance; pass fewer frequencies, or "
-            f"use a permutation test"
-        )
+    enough_observations(len(x_mean), n, m)
     difference = x_mean - y_mean
     if form == "hotelling":
         return _hotelling(difference, n * x_cov + m * y_cov, n, m)
     correct = small_sample_correction and max(n, m) < _SMALL
     return _epps_singleton(difference, x_cov / n + y_cov / m, n, m, correct)
+
+
+def enough_observations(n_features: int, n: int, m: int) -> None:
+    """Check that observations can determine the covariance of features."""
+    if n_features > n + m - 2:
+        raise ValueError(
+            f"{n_features} features (two a frequency) cannot be tested with {n} and {m} "
+            f"observations, which do not determine their covariance; pass fewer frequencies, or "
+            f"use a permutation test"
+        )
 
 
 def _chunk_moments(xp: Namespace, angles: Array, like: FeatureMoments) -> FeatureMoments:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cfmetrics import _validate
-from cfmetrics.two_sample.features import find_bandwidth, to_numpy
+from cfmetrics.two_sample.features import find_bandwidth, some_rows
 from cfmetrics.two_sample.prepare import Samples
 
 ISOTROPIC_SCALES = (2.0, 1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
@@ -65,6 +65,8 @@ def draw_candidates(
     only these. All depends on the pooled sample alone, not on what is x and what is y.
     """
     d = samples.n_features
+    per_scale = per_isotropic + per_marginal
+    _validate.affordable("n_frequencies", per_scale, 2 * 8 * d * per_scale * len(MARGINAL_SCALES))
     unit = find_bandwidth(samples, "median", rng)
     parts, families, scales = [], [], []
     if d > 1:
@@ -94,13 +96,11 @@ def _spreads(samples: Samples, unit: float, rng: np.random.Generator) -> NDArray
     Half the width of the central 68%, which is the standard deviation of a normal distribution, and
     finite for every distribution; the standard deviation where most observations are equal.
     """
-    total = samples.n + samples.m
-    rows = np.sort(rng.choice(total, min(total, _SPREAD_POINTS), replace=False, shuffle=False))
-    parts = (samples.x[rows[rows < samples.n]], samples.y[rows[rows >= samples.n] - samples.n])
-    pooled = np.concatenate([to_numpy(part) for part in parts])
+    pooled = some_rows(samples, _SPREAD_POINTS, rng)
     lower, upper = np.percentile(pooled, [16, 84], axis=0)
     spread = (upper - lower) / 2
-    spread = np.where(spread > 0, spread, pooled.std(axis=0))
+    with np.errstate(over="ignore"):  # An infinite spread makes the frequency 0.
+        spread = np.where(spread > 0, spread, pooled.std(axis=0))
     result: NDArray[np.float64] = np.where(spread > 0, spread / unit, 1.0)
     return result
 

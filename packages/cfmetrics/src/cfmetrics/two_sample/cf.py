@@ -11,7 +11,7 @@ from cfmetrics import _validate
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import RNG, sample_frequencies
 from cfmetrics.state import CFState
-from cfmetrics.two_sample.asymptotic import WaldForm
+from cfmetrics.two_sample.asymptotic import WaldForm, enough_observations
 from cfmetrics.two_sample.dask import (
     DaskSamples,
     is_dask,
@@ -168,14 +168,16 @@ def squared_moduli(differences: Statistics) -> Statistics:
 
 def afford_features(name: str, n_frequencies: int, n_relabelings: int) -> None:
     """Check that features of one chunk of rows, and all differences, fit into memory."""
-    n_bytes = 2 * n_frequencies * (4 * 3 * 4096 + 8 * 3 * n_relabelings)
-    _validate.affordable(name, n_frequencies, n_bytes)
+    _validate.affordable(name, n_frequencies, 2 * n_frequencies * 4 * 3 * 4096)
+    differences = 2 * n_frequencies * 8 * 3 * n_relabelings
+    _validate.affordable("n_resamples", n_relabelings - 1, differences)
 
 
 def _asymptotic(
     samples: Samples | DaskSamples, details: dict[str, Any], method: CFMethod
 ) -> TestResult:
     frequencies = details["frequencies"]
+    enough_observations(2 * len(frequencies), samples.n, samples.m)
     if isinstance(samples, DaskSamples):
         first, second = states_dask(samples, frequencies)
     else:

@@ -18,7 +18,7 @@ from cfmetrics import _validate
 from cfmetrics.state import CFState
 from cfmetrics.two_sample.features import CosSin
 from cfmetrics.two_sample.permutation import Statistics, block_sums, pieces
-from cfmetrics.two_sample.prepare import NAN_POLICIES, NanPolicy
+from cfmetrics.two_sample.prepare import NAN_POLICIES, NanPolicy, centre_step, middle
 from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
 
 _FAN_IN = 8
@@ -37,7 +37,7 @@ class DaskSamples:
 
     x: Any
     y: Any
-    mean: NDArray[np.float64]
+    point: NDArray[np.float64]
 
     @property
     def n(self) -> int:
@@ -55,8 +55,8 @@ class DaskSamples:
         return int(self.x.shape[1])
 
     def centre(self) -> NDArray[np.float64]:
-        """Give the mean of the pooled sample, of shape (d,)."""
-        return self.mean
+        """Give a point amid the pooled sample, of shape (d,)."""
+        return self.point
 
 
 def prepare_dask(x: Any, y: Any, nan_policy: NanPolicy) -> DaskSamples:
@@ -78,15 +78,16 @@ def prepare_dask(x: Any, y: Any, nan_policy: NanPolicy) -> DaskSamples:
             f"x has {samples[0].shape[1]} features but y has {samples[1].shape[1]}; the last axes "
             f"must be equal"
         )
-    sums = compute(*(sample.sum(axis=0, dtype=np.float64) for sample in samples))
+    step = centre_step(samples[0].shape[0], samples[1].shape[0])
+    asked = [sample.sum(axis=0, dtype=np.float64) for sample in samples]
+    *sums, some_x, some_y = compute(*asked, *(sample[::step] for sample in samples))
     for name, total in zip(("x", "y"), sums, strict=True):
         if not np.isfinite(total).all():
             raise ValueError(
                 f"{name} holds NaN or infinite values; pass nan_policy='omit' to leave out "
                 f"observations with NaN, and remove infinite ones"
             )
-    mean = (sums[0] + sums[1]) / (samples[0].shape[0] + samples[1].shape[0])
-    return DaskSamples(samples[0], samples[1], mean)
+    return DaskSamples(samples[0], samples[1], middle(np.concatenate([some_x, some_y])))
 
 
 def mean_differences_dask(
@@ -114,7 +115,7 @@ def states_dask(samples: DaskSamples, frequencies: NDArray[np.float64]) -> tuple
 
     remote = delayed(_chunk_state, pure=False)
     trees = [
-        _tree([remote(c, frequencies, samples.mean) for c in sample.to_delayed()[:, 0]])
+        _tree([remote(c, frequencies, samples.point) for c in sample.to_delayed()[:, 0]])
         for sample in (samples.x, samples.y)
     ]
     first, second = compute(*trees)

@@ -122,7 +122,13 @@ def _value(
     statistic: Callable[[Array, Array], Any], pooled: Array, label: Any, index: int
 ) -> float:
     first, second = np.flatnonzero(label), np.flatnonzero(~label)
-    value = float(to_numpy(statistic(pooled[first], pooled[second])))
+    returned = statistic(pooled[first], pooled[second])
+    try:
+        value = to_numpy(returned).item()
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"statistic returned {returned!r:.80}; it must return one number"
+        ) from error
     if not np.isfinite(value):
         which = "the samples" if index == 0 else f"relabeling {index}"
         raise ValueError(f"statistic returned {value} for {which}; it must return a finite number")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cfmetrics import _validate, frequencies
+from cfmetrics import _numerics, _validate, frequencies
 from cfmetrics._validate import Array
-from cfmetrics.two_sample.prepare import TwoSamples
+from cfmetrics.two_sample.prepare import Samples, TwoSamples
 
 MEDIAN_POINTS = 500
 """Points to which a test's median heuristic looks."""
@@ -36,7 +36,7 @@ class CosSin:
 
     def __call__(self, rows: Array) -> Array:
         """Compute features (r, 2F) of rows (r, d)."""
-        angles = standardise(rows, self.centre, self.unit) @ self.transposed
+        angles = _numerics.matmul(standardise(rows, self.centre, self.unit), self.transposed)
         if _validate.is_torch(angles):
             import torch
 
@@ -53,7 +53,7 @@ def cos_sin(
 ) -> CosSin:
     """Make the features of frequencies `points` of shape (F, d), in radians per `unit`.
 
-    The centre is the pooled mean, unless another is given.
+    The centre is that of the samples, unless another is given.
     """
     size = float(np.abs(points).max()) or 1.0  # So that float32 holds frequencies of any size.
     transposed: Array = (points / size).T.astype(np.float32)
@@ -104,6 +104,14 @@ def given_frequencies(frequencies: Array, n_features: int) -> NDArray[np.float64
     if not np.isfinite(checked).all():
         raise ValueError("frequencies holds NaN or infinity; pass finite numbers")
     return checked
+
+
+def some_rows(samples: Samples, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw rows uniformly from the pooled sample: `count`, or all where there are fewer."""
+    total = samples.n + samples.m
+    rows = np.sort(rng.choice(total, min(total, count), replace=False, shuffle=False))
+    parts = (samples.x[rows[rows < samples.n]], samples.y[rows[rows >= samples.n] - samples.n])
+    return np.concatenate([to_numpy(part) for part in parts])
 
 
 def to_numpy(array: Array) -> NDArray[np.float64]:

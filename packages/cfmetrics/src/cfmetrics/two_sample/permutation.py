@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from cfmetrics import _validate
+from cfmetrics import _numerics, _validate
 from cfmetrics._validate import Array
 from cfmetrics.two_sample.prepare import Samples, TwoSamples
 from cfmetrics.two_sample.relabel import Relabelings
@@ -61,7 +61,7 @@ def block_sums(
     at_once = block.shape[0] if _validate.is_torch(block) else _CHUNK_ROWS
     for rows in pieces(slice(0, block.shape[0]), at_once):
         z = features(block[rows])
-        total = total + _wide(_weights(labels[:, rows], share, z) @ z)
+        total = total + _wide(_numerics.matmul(_weights(labels[:, rows], share, z), z))
     return total
 
 
@@ -92,7 +92,7 @@ def kernel_sums(
             else:
                 degrees[columns] += _numpy(k.sum(axis=0, dtype=xp.float64))
             degrees[rows] += _numpy(k.sum(axis=1, dtype=xp.float64))
-            left = _weights(labels[:, rows], share, k) @ k
+            left = _numerics.matmul(_weights(labels[:, rows], share, k), k)
             product = (left * _weights(labels[:, columns], share, k)).sum(axis=1, dtype=xp.float64)
             centred += _numpy(product) * (1 if columns == rows else 2)
     degree = sum(labels[:, tile].astype(np.float64) @ degrees[tile] for tile in tiles)

@@ -4,6 +4,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+import numpy as np
+
 from cfmetrics import _validate
 from cfmetrics._validate import Array, Namespace
 from cfmetrics.two_sample.result import TestResult
@@ -12,6 +14,10 @@ NanPolicy: TypeAlias = Literal["raise", "omit", "propagate"]
 """What to do with observations that hold NaN."""
 
 NAN_POLICIES = ("raise", "omit", "propagate")
+
+
+_CENTRE_ROWS = 512
+"""Least number of observations, if there are as many, from which the centre is found."""
 
 
 class TwoSamples(Protocol):
@@ -38,7 +44,7 @@ class TwoSamples(Protocol):
         """Number of features."""
 
     def centre(self) -> Array:
-        """Give the mean of the pooled sample, of shape (d,)."""
+        """Give a point amid the pooled sample, of shape (d,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +84,34 @@ class Samples:
         return self.y[block.start - self.n : block.stop - self.n]
 
     def centre(self) -> Array:
-        """Give the mean of the pooled sample, of shape (d,)."""
-        total = self.n + self.m
-        return self.x.mean(axis=0) * (self.n / total) + self.y.mean(axis=0) * (self.m / total)
+        """Give a point amid the pooled sample, of shape (d,)."""
+        step = centre_step(self.n, self.m)
+        return middle(self.xp.concat((self.x[::step], self.y[::step])))
+
+
+def centre_step(n: int, m: int) -> int:
+    """Choose the step k; the centre is found from every k-th row of both samples."""
+    return max(1, (n + m) // _CENTRE_ROWS)
+
+
+def middle(rows: Array) -> Array:
+    """Give the median of every feature: the lower one, so that it is an observed value.
+
+    Statistics do not depend on the centre, but their rounding does: features are computed in
+    float32. A mean lies far from most observations where tails are heavy, a median does not.
+    """
+    ordered = rows.sort(dim=0).values if _validate.is_torch(rows) else np.sort(rows, axis=0)
+    return ordered[(rows.shape[0] - 1) // 2]
 
 
 def prepare(x: Array, y: Array, nan_policy: NanPolicy, *, test: str) -> Samples:
     """Check two samples of shape (n, d) or (n,), and treat missing values as `nan_policy` says."""
     _validate.choice("nan_policy", nan_policy, NAN_POLICIES)
     xp, arrays = _validate.float_arrays({"x": x, "y": y}, finite=False)
+    if _validate.is_torch(x):
+        for name, array in (("x", x), ("y", y)):
+            _validate.exact_integers(name, array)
+        arrays = [array.detach() for array in arrays]
     first, second = (
         _clean(xp, name, _matrix(name, array), nan_policy)
         for name, array in zip(("x", "y"), arrays, strict=True)

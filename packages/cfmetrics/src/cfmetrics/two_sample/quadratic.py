@@ -66,8 +66,10 @@ def mmd_2samp(
     samples = prepare(x, y, nan_policy, test="mmd_2samp")
     if samples.has_nan:
         return undefined_result(samples, test="mmd_2samp", method="permutation")
-    if kernel in ("linear", "polynomial"):
+    if kernel == "polynomial":
         sigmas = [1.0]
+    elif kernel == "linear":  # It has no bandwidth: this only keeps float32 in its range.
+        sigmas = [find_bandwidth(samples, "median", generator)]
     elif isinstance(bandwidth, str):
         sigmas = [find_bandwidth(samples, bandwidth, generator)]
     else:
@@ -77,7 +79,7 @@ def mmd_2samp(
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
     _afford_labels(samples, relabelings)
     sums = kernel_sums(samples, relabelings, _tiles(samples, form, sigmas[0]))
-    values = _unbiased(samples, *sums)
+    values = _unbiased(samples, *sums) * (sigmas[0] ** 2 if kernel == "linear" else 1.0)
     details = {"bandwidth": sigmas[0] if len(sigmas) == 1 else sigmas}
     return permutation_result(values, samples, relabelings, test="mmd_2samp", details=details)
 

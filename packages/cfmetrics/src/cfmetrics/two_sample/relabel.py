@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cfmetrics import _validate
+
 BLOCK_ROWS = 16384
 """Rows of a block. Part of the definition of the random streams: not a tuning knob."""
 
@@ -48,6 +50,8 @@ class Relabelings:
         subsets = math.comb(total, self.n) if few and total < 10_000 else None
         exhaustive = subsets is not None and subsets <= self.n_resamples + 1
         sizes = [block.stop - block.start for block in self.blocks()]
+        rows = total if exhaustive else max(sizes) + 8 * len(sizes)
+        _validate.affordable("n_resamples", self.n_resamples, (subsets or self.n_resamples) * rows)
         if exhaustive:
             counts = np.empty((0, len(sizes)), dtype=np.int64)
         else:

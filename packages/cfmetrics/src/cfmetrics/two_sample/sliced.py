@@ -63,6 +63,7 @@ def sliced_wasserstein_2samp(
     resamples = _validate.count("n_resamples", n_resamples)
     generator = _validate.generator(rng)
     samples = prepare(x, y, nan_policy, test="sliced_wasserstein_2samp")
+    _validate.affordable("n_projections", directions, 2 * 8 * directions * samples.n_features)
     if samples.has_nan:
         return undefined_result(samples, test="sliced_wasserstein_2samp", method="permutation")
     projections = _directions(directions, samples.n_features, generator)

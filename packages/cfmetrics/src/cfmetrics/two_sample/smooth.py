@@ -4,17 +4,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from array_api_compat import device
 from numpy.typing import NDArray
 
 from cfmetrics import _validate
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import RNG
-from cfmetrics.two_sample.asymptotic import wald_test
+from cfmetrics.two_sample.asymptotic import enough_observations, wald_test
 from cfmetrics.two_sample.features import (
+    MEDIAN_POINTS,
     CosSin,
     cos_sin,
     find_bandwidth,
     given_frequencies,
+    some_rows,
     standardise,
     to_numpy,
 )
@@ -24,7 +27,7 @@ from cfmetrics.two_sample.permutation import (
     permutation_result,
     pieces,
 )
-from cfmetrics.two_sample.prepare import NanPolicy, prepare, undefined_result
+from cfmetrics.two_sample.prepare import NanPolicy, Samples, prepare, undefined_result
 from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
 from cfmetrics.two_sample.result import TestResult
 
@@ -35,7 +38,7 @@ _FAR = 1e15
 """Distance, in bandwidths, to which far outliers are moved: its square is finite in float32."""
 
 _SINGULAR = 1e-5
-"""Relative size below which an eigenvalue of a covariance in float32 is rounding."""
+"""Relative size below which an eigenvalue of a scatter matrix cannot be told from rounding."""
 
 
 def scf_2samp(
@@ -52,7 +55,7 @@ def scf_2samp(
 ) -> TestResult:
     """Test whether two samples have one distribution, by smooth characteristic functions.
 
-    With u = (x - c) / s for the pooled mean c and the bandwidth s, each observation has the 2J
+    With u = (x - c) / s for the bandwidth s and c, the median of each feature, each observation has the 2J
     features exp(-|u|^2 / 2) cos <t, u> and exp(-|u|^2 / 2) sin <t, u>, at J random frequencies t ~
     N(0, I). Their means are a characteristic function smoothed by a Gaussian: if two distributions
     differ, so do they, at almost every t, where plain characteristic functions can agree in whole
@@ -62,8 +65,8 @@ def scf_2samp(
 
     Reference: K. Chwialkowski et al., "Fast two-sample testing with analytic representations of
     probability measures", NeurIPS 2015, Section 3. There are neither c nor s there (c = 0, s = 1),
-    so its power depends on the unit and the origin of the samples; pass samples - their pooled
-    mean, and bandwidth=1.0, for the original weights.
+    so its power depends on the unit and the origin of the samples, and the covariance is that of
+    differences of pairs.
 
     Args:
         x: Sample of shape (n, d), or (n,) for one feature; NumPy array or torch tensor.
@@ -71,10 +74,11 @@ def scf_2samp(
         n_frequencies: Number J of frequencies to draw.
         frequencies: Frequencies of shape (J, d), or (J,), in radians per bandwidth, instead.
         bandwidth: Length scale s: a number, or "median", the median distance of 500 pooled
-            observations.
+            observations. (The median c of the features is that of 500 pooled observations, too.)
         method: "asymptotic" or "permutation".
         n_resamples: Number B of random relabelings.
-        rng: Generator or seed: for the bandwidth's points, the frequencies and the relabelings.
+        rng: Generator or seed: for the points from which bandwidth and median are found, the
+            frequencies and the relabelings.
         nan_policy: What to do with NaN: "raise", "omit" or "propagate", as in `cf_2samp`.
 
     Returns:
@@ -105,27 +109,31 @@ def scf_2samp(
         return undefined_result(samples, test="scf_2samp", method=method)
     unit = find_bandwidth(samples, bandwidth, generator)
     if points is None:
+        _validate.affordable("n_frequencies", wanted, 2 * 8 * wanted * samples.n_features)
         points = generator.standard_normal((wanted, samples.n_features))
-    features = SmoothCosSin(cos_sin(samples, points, unit), unit)
+    n, m = samples.n, samples.m
+    enough_observations(2 * len(points), n, m)
+    centre = np.median(some_rows(samples, MEDIAN_POINTS, generator), axis=0)
+    features = SmoothCosSin(cos_sin(samples, points, unit, _like(centre, samples)), unit)
     details = {"bandwidth": unit, "frequencies": points / unit}
     moments = [_moments(features, sample) for sample in (samples.x, samples.y)]
-    n, m = samples.n, samples.m
+    basis = _basis(moments, n, m)
+    details["degrees_of_freedom"] = basis.shape[1]
     if method == "asymptotic":
-        result = wald_test(*moments[0], n, *moments[1], m, form="hotelling")
+        statistic, pvalue = _hotelling(moments, basis, n, m)
         return TestResult(
-            statistic=result.statistic,
-            pvalue=result.pvalue,
+            statistic=statistic,
+            pvalue=pvalue,
             test="scf_2samp",
             method=method,
             n=n,
             m=m,
             n_features=samples.n_features,
-            details={**details, "degrees_of_freedom": result.degrees_of_freedom},
+            details=details,
         )
     relabelings = Relabelings(n, m, resamples, generator)
     differences = mean_differences(samples, relabelings, features)
-    values, rank = _t_squared(differences, moments, n, m)
-    details["degrees_of_freedom"] = rank
+    values = _t_squared(differences @ basis, n, m)
     return permutation_result(values, samples, relabelings, test="scf_2samp", details=details)
 
 
@@ -160,22 +168,39 @@ def _moments(
     return mean + shift, products / sample.shape[0] - np.outer(mean, mean)
 
 
-def _t_squared(
-    differences: Statistics, moments: list[tuple[Any, Any]], n: int, m: int
-) -> tuple[Statistics, int]:
-    """Compute Hotelling's T^2 of every relabeling from the one scatter matrix of all observations.
-
-    The scatter S around the pooled mean is the same for all. That within the samples is
-    S - (n m / N) d d', so by the Sherman-Morrison formula, with q = (n m / N) d' S^-1 d,
-    T^2 = (N - 2) q / (1 - q).
-    """
+def _basis(moments: list[tuple[Any, Any]], n: int, m: int) -> NDArray[np.float64]:
+    """Find combinations of the features, as columns, whose scatter around the pooled mean is I."""
     (x_mean, x_cov), (y_mean, y_cov) = moments
-    weight = n * m / (n + m)
     gap = x_mean - y_mean
-    total = n * x_cov + m * y_cov + weight * np.outer(gap, gap)
+    total = n * x_cov + m * y_cov + (n * m / (n + m)) * np.outer(gap, gap)
     values, vectors = np.linalg.eigh(total)
     kept = values > _SINGULAR * max(values[-1], np.finfo(np.float64).tiny)
-    whitened = differences @ (vectors[:, kept] / np.sqrt(values[kept]))
-    q = np.minimum(weight * (whitened**2).sum(axis=1), 1 - 1e-9)
+    basis: NDArray[np.float64] = vectors[:, kept] / np.sqrt(values[kept])
+    return basis
+
+
+def _hotelling(
+    moments: list[tuple[Any, Any]], basis: NDArray[np.float64], n: int, m: int
+) -> tuple[float, float]:
+    if basis.shape[1] == 0:  # No feature varies.
+        return 0.0, 1.0
+    (x_mean, x_cov), (y_mean, y_cov) = ((a @ basis, basis.T @ c @ basis) for a, c in moments)
+    result = wald_test(x_mean, x_cov, n, y_mean, y_cov, m, form="hotelling")
+    return result.statistic, result.pvalue
+
+
+def _t_squared(whitened: Statistics, n: int, m: int) -> Statistics:
+    """Compute Hotelling's T^2 of every relabeling from its difference of means in the basis.
+
+    The scatter around the pooled mean is the same for all, here I. That within the samples is
+    I - (n m / N) d d', so by the Sherman-Morrison formula, with q = (n m / N) d' d,
+    T^2 = (N - 2) q / (1 - q).
+    """
+    q = np.minimum((n * m / (n + m)) * (whitened**2).sum(axis=1), 1 - 1e-9)
     statistics: Statistics = (n + m - 2) * q / (1 - q)
-    return statistics, int(kept.sum())
+    return statistics
+
+
+def _like(centre: NDArray[np.float64], samples: Samples) -> Array:
+    """Convert a centre to the library, dtype and device of the samples."""
+    return samples.xp.asarray(centre, dtype=samples.x.dtype, device=device(samples.x))
