@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cfmetrics import kernel_matrix, kernels
+from cfmetrics import _kernel_forms, kernel_matrix, kernels
+from cfmetrics.kernels import KERNELS
 
 law = settings(deadline=None, max_examples=25, derandomize=True)
 
@@ -120,7 +121,7 @@ def test_several_bandwidths_are_the_mean_of_their_kernels(kernel, shape):
         np.testing.assert_allclose(kernel_matrix(x, y, bandwidth=several, **options), expected)
 
 
-@pytest.mark.parametrize("kernel", kernels.KERNELS)
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_tiles_fit_together(kernel, monkeypatch):
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(2, 11, 3)), rng.normal(size=(7, 3))
@@ -128,7 +129,7 @@ def test_tiles_fit_together(kernel, monkeypatch):
     assert expected.shape == (2, 11, 7)
     np.testing.assert_allclose(expected[1], kernel_matrix(x[1], y, kernel=kernel), rtol=1e-12)
     monkeypatch.setattr(kernels, "_TILE_BYTES", 8 * 2 * 9)  # Tiles of 3 by 3.
-    monkeypatch.setattr(kernels, "_MANY_PAIRS", 4)  # The way of large tiles.
+    monkeypatch.setattr(_kernel_forms, "_BROADCAST_NUMBERS", 4)  # The way of large tiles.
     np.testing.assert_allclose(kernel_matrix(x, y, kernel=kernel), expected, rtol=1e-12)
 
 
@@ -153,7 +154,7 @@ def test_far_observations_have_a_kernel_of_zero():
     ("dtype", "expected"),
     [("float16", "float32"), ("float32", "float32"), ("float64", "float64"), ("int8", "float64")],
 )
-@pytest.mark.parametrize("kernel", kernels.KERNELS)
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_result_dtype(kernel, dtype, expected):
     x = np.arange(6).reshape(3, 2).astype(dtype)
     assert kernel_matrix(x, x, kernel=kernel, bandwidth=[1.0, 2.0]).dtype == expected

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from cfmetrics import kernel_matrix, kernels
+from cfmetrics import kernel_matrix
+from cfmetrics.kernels import KERNELS
 
 torch = pytest.importorskip("torch")
 
-every_kernel = pytest.mark.parametrize("kernel", kernels.KERNELS)
+every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
 
 @every_kernel
@@ -33,9 +34,7 @@ def test_gradient_is_the_derivative(kernel):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(
-    "kernel", [k for k in kernels.KERNELS if k not in ("linear", "polynomial")]
-)
+@pytest.mark.parametrize("kernel", [k for k in KERNELS if k not in ("linear", "polynomial")])
 def test_gradient_is_zero_where_observations_coincide(kernel, dtype):
     x = torch.randn(1, 30, dtype=dtype, generator=torch.Generator().manual_seed(1))
     x, y = x.requires_grad_(), x.detach().clone()

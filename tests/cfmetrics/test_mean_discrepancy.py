@@ -8,13 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cfmetrics import kernel_matrix, kernels, mean_discrepancy, median_bandwidth, mmd
+from cfmetrics import (
+    _kernel_forms,
+    kernel_matrix,
+    kernels,
+    mean_discrepancy,
+    median_bandwidth,
+    mmd,
+)
+from cfmetrics.kernels import KERNELS
 from cfmetrics.mean_discrepancy import ESTIMATORS
 
 law = settings(deadline=None, max_examples=25, derandomize=True)
 
 numbers = st.floats(-4, 4, allow_subnormal=False)
-names = st.sampled_from(kernels.KERNELS)
+names = st.sampled_from(KERNELS)
 
 
 @st.composite
@@ -66,7 +74,7 @@ def test_equals_its_definition(estimator, case, kernel):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("kernel", kernels.KERNELS)
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_equals_its_definition_to_rounding(kernel, estimator):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(14, 2)), rng.normal(size=(11, 2)) + 1
@@ -222,7 +230,7 @@ def test_chunks_and_batch_agree(dtype, kernel, estimator, monkeypatch):
     ]
     assert results[0].dtype == dtype
     monkeypatch.setattr(kernels, "_TILE_BYTES", 8 * 3 * 25)
-    monkeypatch.setattr(kernels, "_MANY_PAIRS", 4)
+    monkeypatch.setattr(_kernel_forms, "_BROADCAST_NUMBERS", 4)
     monkeypatch.setattr(mean_discrepancy, "_CHUNK_BYTES", 1000)
     results.append(mmd(x, y, **options))
     for result in results:

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from cfmetrics import kernels, mmd
+from cfmetrics import mmd
+from cfmetrics.kernels import KERNELS
 from cfmetrics.mean_discrepancy import ESTIMATORS
 
 torch = pytest.importorskip("torch")
 
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS)
-every_kernel = pytest.mark.parametrize("kernel", kernels.KERNELS)
+every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 
 
 @every_estimator

@@ -18,6 +18,7 @@ COMMANDS = [
 ]
 TEXT = {".cff", ".css", ".html", ".j2", ".json", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 FOLDERS = (".ci", "benchmarks", "docs", "packages", "tests", "tools")
+SESSIONS = {"tests", "calibration", "lint", "types", "docs", "build", "bench", "minimums"}
 # Split, so that this file does not contain them.
 FORBIDDEN = [
     "pypi" + r"\.org",
@@ -96,7 +97,7 @@ def test_ci_runs_the_second_command(root: Path) -> None:
 
 def test_sessions_that_are_named_exist(root: Path) -> None:
     known = sessions(root)
-    assert known == {"tests", "lint", "types", "docs", "build", "bench", "minimums"}
+    assert known == SESSIONS
     run = [line for line in (root / ".ci/run").read_text().splitlines() if line.startswith("nox")]
     assert {name for line in run for name in line.split()[2:]} <= known
     texts = [page.read_text() for page in pages(root)]

@@ -1,20 +1,16 @@
 """Distances between characteristic functions, as a whole and split into amplitude and phase."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from array_api_compat import device
 
 from cfmetrics import _numerics, _validate, kernels
 from cfmetrics._numerics import at_least
+from cfmetrics._points import samples_and_points
 from cfmetrics._validate import Array, Namespace
 from cfmetrics.characteristic import CharacteristicParts, mean_cos_sin
-from cfmetrics.frequencies import (
-    RNG,
-    SPECTRAL_KERNELS,
-    normal_frequencies,
-    sample_frequencies,
-)
+from cfmetrics.frequencies import RNG, SPECTRAL_KERNELS, normal_frequencies
 from cfmetrics.mean_discrepancy import biased
 
 _METHODS = ("sampled", "closed_form")
@@ -308,75 +304,6 @@ def ncf_distance_parts(
     alpha, beta = _validate.weights(alpha, beta)
     xp, (p, q) = _validate.parts({"x_parts": x_parts, "y_parts": y_parts})
     return _distance(xp, p, q, alpha, beta)
-
-
-def samples_and_points(
-    x: Array,
-    y: Array,
-    given: Array | None,
-    others: Mapping[str, Any],
-    kernel: str,
-    bandwidth: float | Sequence[float] | str,
-    shape: float | None,
-    n_frequencies: int,
-    rng: RNG,
-) -> tuple[Namespace, Array, Array, Array, dict[str, Array]]:
-    """Check samples and frequencies, or draw the frequencies from a kernel's spectral measure.
-
-    Args:
-        x: Sample as the caller gave it.
-        y: Sample as the caller gave it.
-        given: Frequencies as the caller gave them, or None.
-        others: More arrays by name, to become real floating arrays of the same library.
-        kernel: Name of the kernel to draw from.
-        bandwidth: Its bandwidth. For a batch and "median" the samples are divided by it.
-        shape: Its shape parameter.
-        n_frequencies: Number of frequencies to draw.
-        rng: Generator or seed.
-
-    Returns:
-        The namespace; x of shape (..., n, d); y of shape (..., m, d); frequencies of shape (F, d);
-        and the converted others.
-    """
-    arguments = {"x": x, "y": y, **others}
-    if given is not None:
-        arguments["frequencies"] = given
-    xp, arrays = _validate.float_arrays(arguments)
-    found = dict(zip(arguments, arrays, strict=True))
-    x, y = _validate.samples("x", found.pop("x")), _validate.samples("y", found.pop("y"))
-    _validate.same_features(x, y)
-    if given is not None:
-        points = _validate.frequency_matrix(found.pop("frequencies"), x.shape[-1])
-    else:
-        x, y, points = _draw(xp, x, y, kernel, bandwidth, shape, n_frequencies, rng)
-    if "weights" in found:
-        _validate.frequency_weights(found["weights"], points.shape[0])
-    return xp, x, y, points, found
-
-
-def _draw(
-    xp: Namespace,
-    x: Array,
-    y: Array,
-    kernel: str,
-    bandwidth: float | Sequence[float] | str,
-    shape: float | None,
-    n_frequencies: int,
-    rng: RNG,
-) -> tuple[Array, Array, Array]:
-    generator = _validate.generator(rng)
-    x, y = _numerics.common_dtype(xp, x, y)
-    scale: Array | float = 1.0
-    if isinstance(bandwidth, str):
-        scale, bandwidth = kernels.median_scale(xp, x, y, bandwidth, generator), 1.0
-    drawn = sample_frequencies(
-        n_frequencies, x.shape[-1], kernel=kernel, bandwidth=bandwidth, shape=shape, rng=generator
-    )
-    if isinstance(scale, float):
-        drawn /= scale
-    else:
-        x, y = x / scale, y / scale
-    return x, y, xp.asarray(drawn, dtype=x.dtype, device=device(x))
 
 
 def _weighted_distance(

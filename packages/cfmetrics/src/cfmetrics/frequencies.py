@@ -18,6 +18,9 @@ SHAPES: Mapping[str, float] = {"rational_quadratic": 1.0, "matern": 3.0}
 _LEAST_CHI2 = 1e-30
 """Keeps the frequencies of a Student t distribution below about 1e15, finite in float32 too."""
 
+_FAR = 1e100
+"""Farther outliers, in typical sizes, are moved here: the squares of the others do not vanish."""
+
 RNG: TypeAlias = np.random.Generator | int | None
 """A generator, a seed, or None for fresh entropy."""
 
@@ -277,12 +280,15 @@ def _to_numpy(sample: Array, rows: NDArray[np.intp]) -> NDArray[np.float64]:
 def _median_distance(points: NDArray[np.float64]) -> float:
     # Centred at the median, so that outliers cost the other points no digits.
     points = points - np.median(points, axis=0)
-    size = np.abs(points).max()
+    sizes = np.abs(points).max(axis=1)
+    size = sizes.max()
     if not math.isfinite(size):
         return math.nan
     if size == 0:
         return 1.0
-    points /= size
+    with np.errstate(over="ignore"):
+        size = min(size, _FAR * np.median(sizes[sizes > 0]))
+        points = np.clip(points / size, -1, 1)
     products = points @ points.T
     norms = np.diag(products)
     squares = norms[:, None] + norms - 2 * products

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from cfmetrics import _numerics, _validate, kernels
 from cfmetrics._validate import Array, Namespace
 from cfmetrics.frequencies import RNG
-from cfmetrics.kernels import Kernel, Pair
+from cfmetrics.kernels import Kernel, Pair, by_row
 
 ESTIMATORS = ("unbiased", "biased", "linear", "block")
 
@@ -145,8 +145,8 @@ def _linear(xp: Namespace, kernel: Kernel, pair: Pair, chunk_size: int | None) -
         bounds = 2 * start, 2 * min(start + step, n_pairs)
         a, b = (kernels.rows(pair, sample, *bounds) for sample in (pair.x, pair.y))
         a1, a2, b1, b2 = a[..., 0::2, :], a[..., 1::2, :], b[..., 0::2, :], b[..., 1::2, :]
-        within = kernels.by_row(xp, kernel, a1, a2) + kernels.by_row(xp, kernel, b1, b2)
-        between = kernels.by_row(xp, kernel, a1, b2) + kernels.by_row(xp, kernel, a2, b1)
+        within = by_row(xp, kernel, a1, a2) + by_row(xp, kernel, b1, b2)
+        between = by_row(xp, kernel, a1, b2) + by_row(xp, kernel, a2, b1)
         total = total + (within - between).sum(axis=-1)
     return total / n_pairs
 

@@ -8,8 +8,11 @@ from cfmetrics import _numerics, _validate
 from cfmetrics._validate import Array, Namespace
 from cfmetrics.frequencies import RNG, normal_frequencies
 
-_CHUNK_BYTES = 32 * 2**20
+_CHUNK_BYTES = 8 * 2**20
 """Size of the projections that NumPy handles at a time."""
+
+_LEAST_PROJECTIONS = 4
+"""Number of projections below which reading the samples again and again takes most of the time."""
 
 
 def sliced_wasserstein(
@@ -45,8 +48,8 @@ def sliced_wasserstein(
         p: Order of the distance, at least 1.
         rng: Generator or seed for the draw; the same seed draws the same projections for NumPy and
             torch. Under `torch.compile` pass `projections`, since the draw is done by NumPy.
-        chunk_size: Projections handled at a time. By default NumPy chooses chunks of a few ten MiB
-            (or one projection) and torch takes one piece.
+        chunk_size: Projections handled at a time. By default NumPy chooses chunks of a few MiB (or
+            four projections) and torch takes one piece.
 
     Returns:
         Distances of the batch's shape, a scalar where there is no batch; in float32, or float64
@@ -103,7 +106,7 @@ def _projections_at_once(x: Array, y: Array, n_projections: int, chunk_size: int
         return n_projections
     batch = math.prod(_numerics.batch_shape(x, y))
     bytes_per_projection: int = x.itemsize * max(1, batch) * (x.shape[-2] + y.shape[-2])
-    return max(1, _CHUNK_BYTES // bytes_per_projection)
+    return max(_LEAST_PROJECTIONS, _CHUNK_BYTES // bytes_per_projection)
 
 
 def _powers(xp: Namespace, x: Array, y: Array, units: Array, p: float) -> Array:

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cfmetrics import _numerics, _validate
+from cfmetrics._points import samples_and_points
 from cfmetrics._validate import Array, Namespace
-from cfmetrics.cf import SQUARE_FLOOR, samples_and_points, split_square
+from cfmetrics.cf import SQUARE_FLOOR, split_square
 from cfmetrics.characteristic import mean_cos_sin
 from cfmetrics.frequencies import RNG
 

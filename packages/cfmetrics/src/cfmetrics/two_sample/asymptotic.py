@@ -209,7 +209,7 @@ def enough_observations(n_features: int, n: int, m: int) -> None:
         raise ValueError(
             f"{n_features} features (two a frequency) cannot be tested with {n} and {m} "
             f"observations, which do not determine their covariance; pass fewer frequencies, or "
-            f"use a permutation test"
+            f"use a permutation test, as cf_2samp does by default"
         )
 
 

@@ -87,7 +87,8 @@ def prepare_dask(x: Any, y: Any, nan_policy: NanPolicy) -> DaskSamples:
                 f"{name} holds NaN or infinite values; pass nan_policy='omit' to leave out "
                 f"observations with NaN, and remove infinite ones"
             )
-    return DaskSamples(samples[0], samples[1], middle(np.concatenate([some_x, some_y])))
+    some = np.concatenate([some_x, some_y]).astype(np.float64)
+    return DaskSamples(samples[0], samples[1], middle(some))
 
 
 def mean_differences_dask(

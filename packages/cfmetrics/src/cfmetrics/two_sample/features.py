@@ -67,9 +67,10 @@ def cos_sin(
 
 def standardise(rows: Array, centre: Array, unit: float, largest: float = _LARGEST) -> Array:
     """Give (rows - centre) / unit in float32; far outliers are moved to `largest`."""
-    z = (rows - centre) / unit
-    if _validate.is_torch(z):
-        return z.clamp(-largest, largest).float()
+    if _validate.is_torch(rows):
+        return ((rows - centre) / unit).clamp(-largest, largest).float()
+    with np.errstate(over="ignore"):
+        z = (rows - centre) / unit
     return np.clip(z, -largest, largest).astype(np.float32, copy=False)
 
 

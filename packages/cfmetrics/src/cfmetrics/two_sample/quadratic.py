@@ -69,7 +69,7 @@ def mmd_2samp(
     if kernel == "polynomial":
         sigmas = [1.0]
     elif kernel == "linear":  # It has no bandwidth: this only keeps float32 in its range.
-        sigmas = [find_bandwidth(samples, "median", generator)]
+        sigmas = [_reach(samples)]
     elif isinstance(bandwidth, str):
         sigmas = [find_bandwidth(samples, bandwidth, generator)]
     else:
@@ -127,12 +127,19 @@ def energy_2samp(
         return undefined_result(samples, test="energy_2samp", method="permutation")
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
     _afford_labels(samples, relabelings)
-    unit = find_bandwidth(samples, "median", generator)  # Only keeps float32 in its range.
+    unit = _reach(samples)  # Only keeps float32 in its range.
     kernel = _tiles(samples, kernels.Kernel("minus_distance"), unit)
     within_x, between, within_y = kernel_sums(samples, relabelings, kernel)
     n, m = samples.n, samples.m
     values = unit * (within_x / n**2 + within_y / m**2 - 2 * between / (n * m))
     return permutation_result(values, samples, relabelings, test="energy_2samp", details={})
+
+
+def _reach(samples: Samples) -> float:
+    """Give the largest coordinate of the centred samples; 1 where all observations are equal."""
+    xp, centre = samples.xp, samples.centre()
+    ends = [f(a, axis=0) - centre for f in (xp.max, xp.min) for a in (samples.x, samples.y)]
+    return max(float(xp.max(xp.abs(end))) for end in ends) or 1.0
 
 
 def _tiles(samples: Samples, form: kernels.Kernel, unit: float) -> Callable[[Array, Array], Array]:

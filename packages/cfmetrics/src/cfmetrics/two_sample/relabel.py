@@ -50,8 +50,11 @@ class Relabelings:
         subsets = math.comb(total, self.n) if few and total < 10_000 else None
         exhaustive = subsets is not None and subsets <= self.n_resamples + 1
         sizes = [block.stop - block.start for block in self.blocks()]
-        rows = total if exhaustive else max(sizes) + 8 * len(sizes)
-        _validate.affordable("n_resamples", self.n_resamples, (subsets or self.n_resamples) * rows)
+        if subsets is not None and exhaustive:
+            n_bytes = subsets * total
+        else:
+            n_bytes = self.n_resamples * (max(sizes) + 8 * len(sizes))
+        _validate.affordable("n_resamples", self.n_resamples, n_bytes)
         if exhaustive:
             counts = np.empty((0, len(sizes)), dtype=np.int64)
         else:

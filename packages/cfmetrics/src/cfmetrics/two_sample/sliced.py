@@ -110,6 +110,7 @@ def _mean_wasserstein(
             counts = np.cumsum(labels[some, order[:-1]], axis=1, dtype=np.int32)
             # F_x - F_y after k sorted observations is (count - k n / N) N / (n m).
             differences = np.subtract(counts, expected, dtype=np.float32)
-            values[some] += width * (np.abs(differences, out=differences) @ shares)
+            integrals = np.abs(differences, out=differences) @ shares
+            values[some] += width * integrals.astype(np.float64)
     mean: Statistics = values * ((n + m) / (n * m)) / len(projections)
     return mean

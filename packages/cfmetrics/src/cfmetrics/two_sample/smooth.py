@@ -55,13 +55,14 @@ def scf_2samp(
 ) -> TestResult:
     """Test whether two samples have one distribution, by smooth characteristic functions.
 
-    With u = (x - c) / s for the bandwidth s and c, the median of each feature, each observation has the 2J
-    features exp(-|u|^2 / 2) cos <t, u> and exp(-|u|^2 / 2) sin <t, u>, at J random frequencies t ~
-    N(0, I). Their means are a characteristic function smoothed by a Gaussian: if two distributions
-    differ, so do they, at almost every t, where plain characteristic functions can agree in whole
-    regions. The statistic is Hotelling's T^2 of the features (pooled covariance). Its p-value is by
-    the F distribution ("asymptotic": O(n J) and no resampling, for many observations per frequency)
-    or by relabeling ("permutation": exact, as in `cf_2samp`).
+    With u = (x - c) / s for the bandwidth s and c, the median of each feature, each observation has
+    the 2J features exp(-|u|^2 / 2) cos <t, u> and exp(-|u|^2 / 2) sin <t, u>, at J random
+    frequencies t ~ N(0, I). Their means are a characteristic function smoothed by a Gaussian: if
+    two distributions differ, so do they, at almost every t, where plain characteristic functions
+    can agree in whole regions. The statistic is Hotelling's T^2 of the features (pooled
+    covariance); combinations of them that hardly vary are left out. Its p-value is by the F
+    distribution ("asymptotic": O(n J) and no resampling, for many observations per frequency) or by
+    relabeling ("permutation": exact, as in `cf_2samp`).
 
     Reference: K. Chwialkowski et al., "Fast two-sample testing with analytic representations of
     probability measures", NeurIPS 2015, Section 3. There are neither c nor s there (c = 0, s = 1),
