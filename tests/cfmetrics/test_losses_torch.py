@@ -215,14 +215,15 @@ def test_compiled_gradient_is_the_same(name):
     loss, arguments = CASES[name][0](), samples(name, torch.float32)
     torch.compiler.reset()
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    gradients = []
-    for function in (loss, compiled):
-        leaves = [sample.clone().requires_grad_() for sample in arguments]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            value = function(*leaves)
-        gradients.append(torch.autograd.grad(value, leaves))
-    torch.testing.assert_close(gradients[0], gradients[1])
-    assert all((gradient != 0).any() for gradient in gradients[0])
+    leaves = [sample.requires_grad_() for sample in arguments]
+    expected = torch.autograd.grad(loss(*leaves), leaves)
+    assert all((gradient != 0).any() for gradient in expected)
+    torch.testing.assert_close(torch.autograd.grad(compiled(*leaves), leaves), expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = compiled(*leaves)
+    torch.testing.assert_close(value, loss(*leaves))
+    for gradient, reference in zip(torch.autograd.grad(value, leaves), expected, strict=True):
+        assert (gradient - reference).norm() < 0.03 * reference.norm()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +273,7 @@ def test_median_bandwidth_is_that_of_the_pair():
 def test_own_modules_may_give_the_frequencies():
     own = torch.nn.Linear(3, 12, bias=False)
     x, y = samples("cf", torch.float32)
-    source = losses.FixedFrequencies(torch.tensor(T))
+    source = losses.FixedFrequencies(torch.tensor(T).float())
     torch.testing.assert_close(losses.CFLoss(source)(x, y), losses.CFLoss(T)(x, y))
 
     class Weight(torch.nn.Module):
@@ -290,8 +291,8 @@ def test_own_modules_may_give_the_frequencies():
 def test_minmax_game_finds_the_real_sample():
     """Descend on the sample while psi ascends: the loss of the official method, on a toy."""
     torch.manual_seed(0)
-    real = torch.randn(256, 2) * torch.tensor([0.5, 0.1]) + torch.tensor([1.0, -1.0])
-    fake = torch.randn(64, 2).requires_grad_()
+    real = torch.randn(256, 2) * torch.tensor([0.8, 0.4]) + torch.tensor([0.5, -0.5])
+    fake = (0.2 * torch.randn(64, 2)).requires_grad_()
     loss = losses.NCFLoss(losses.ScaleMixtureFrequencies(128, 2))
     descent = torch.optim.Adam([fake], lr=0.05)
     ascent = torch.optim.SGD(loss.parameters(), lr=1e-3, momentum=0.5, weight_decay=5e-4)
@@ -304,7 +305,7 @@ def test_minmax_game_finds_the_real_sample():
         descent.step()
         ascent.step()
     torch.testing.assert_close(fake.mean(0), real.mean(0), atol=0.1, rtol=0)
-    torch.testing.assert_close(fake.std(0), real.std(0), atol=0.15, rtol=0)
+    torch.testing.assert_close(fake.std(0), real.std(0), atol=0.1, rtol=0)
 
 
 @pytest.mark.parametrize(

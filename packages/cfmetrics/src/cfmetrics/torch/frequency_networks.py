@@ -117,6 +117,7 @@ class KernelFrequencies(nn.Module):
         rows = sigmas[_components(n_frequencies, len(sigmas))]
         dtype = torch.get_default_dtype()
         self.kernel = kernel
+        self.bandwidth = bandwidth
         self.shape = _validate.kernel_shape(kernel, shape, SHAPES)
         self.redraw = redraw
         self.register_buffer("frequencies", torch.as_tensor(drawn, dtype=dtype))
@@ -132,9 +133,8 @@ class KernelFrequencies(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the shape, the kernel and whether the frequencies are redrawn."""
-        sigmas = self.bandwidths.unique().tolist()
         sizes = _sizes(*self.frequencies.shape)
-        return f"{sizes}, kernel={self.kernel!r}, bandwidth={sigmas}, redraw={self.redraw}"
+        return f"{sizes}, kernel={self.kernel!r}, bandwidth={self.bandwidth}, redraw={self.redraw}"
 
 
 @final

@@ -5,6 +5,10 @@ such as one for classes, and reduces the values of the batch to a mean, a sum or
 gradient reaches both arguments. torch autocast is switched off inside, as torch does for its own
 losses: samples in half precision are compared in float32. Every module traces under
 `torch.compile(fullgraph=True)` unless its docstring names an option that does not.
+
+A compiled loss that is called inside autocast has an exact value too, but torch runs the backward
+pass of a compiled region in the autocast of its call, which rounds the gradient as it does that of
+a layer (about 1%). Call it outside the autocast region for gradients in float32.
 """
 
 from collections.abc import Sequence
@@ -212,7 +216,9 @@ class SpectralLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the settings."""
-        return f"alpha={self.alpha.tolist()}, root={self.root}, reduction={self.reduction!r}"
+        shape = tuple(self.alpha.shape)
+        alpha = self.alpha.item() if shape == () and not self.alpha.is_meta else shape
+        return f"alpha={alpha}, root={self.root}, reduction={self.reduction!r}"
 
 
 @final
