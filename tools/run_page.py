@@ -2,9 +2,9 @@
 
 A block ```python is run; a block ```text directly after one is what it prints. Sections (## ...) in
 which a block imports a package that is not there are left out. Used by the tests, and from the
-command line to make the figures of a page anew:
+command line to make the figures and the printed text of a page anew:
 
-    python tools/run_page.py docs/tutorials/two-sample.md --figures docs/images
+    python tools/run_page.py docs/tutorials/two-sample.md --figures docs/images --update
 """
 
 import argparse
@@ -39,8 +39,12 @@ def blocks(page: Path) -> list[Block]:
     return [block for section in sections if not _missing(section) for block in section]
 
 
-def run(page: Path) -> list[str]:
+def run(page: Path, *, update: bool = False) -> list[str]:
     """Run a page in the current folder.
+
+    Args:
+        page: The Markdown file.
+        update: Whether to write what the blocks print into the page.
 
     Returns:
         What differs from the page, in words: empty where all is well.
@@ -51,12 +55,16 @@ def run(page: Path) -> list[str]:
     names: dict[str, object] = {"__name__": "page"}
     wrong = []
     for block in blocks(page):
-        printed = io.StringIO()
+        output = io.StringIO()
         source = "\n" * (block.line - 1) + block.code  # So that tracebacks name the page's lines.
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(output):
             exec(compile(source, str(page), "exec"), names)
-        if not agree(printed.getvalue(), block.expected or ""):
-            wrong.append(f"{page}:{block.line} prints\n{printed.getvalue()}but says\n{block.expected}")
+        printed = output.getvalue()
+        if not agree(printed, block.expected or ""):
+            wrong.append(f"{page}:{block.line} prints\n{printed}but says\n{block.expected}")
+        if update and block.expected:
+            old, new = (f"{block.code}```\n\n```text\n{t}```" for t in (block.expected, printed))
+            page.write_text(page.read_text().replace(old, new))
     return wrong
 
 
@@ -109,13 +117,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("page", type=Path)
     parser.add_argument("--figures", type=Path, help="folder to copy figures to")
+    parser.add_argument("--update", action="store_true", help="write what it prints into the page")
     arguments = parser.parse_args()
     page, here = arguments.page.resolve(), Path.cwd()
     figures = arguments.figures and arguments.figures.resolve()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            wrong = run(page)
+            wrong = run(page, update=arguments.update)
         finally:
             os.chdir(here)
         for figure in sorted(Path(folder).glob("*.png")) if figures else []:

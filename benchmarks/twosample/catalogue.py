@@ -50,7 +50,9 @@ class Entry:
         absent = [name for name in needs if importlib.util.find_spec(name) is None]
         if not absent:
             return None
-        return f"not installed: pip install {self.install if absent[0] == self.package else 'torch'}"
+        return (
+            f"not installed: pip install {self.install if absent[0] == self.package else 'torch'}"
+        )
 
 
 def _ours(name: str, title: str | None = None, **options: Any) -> Entry:
@@ -64,7 +66,9 @@ def _ours(name: str, title: str | None = None, **options: Any) -> Entry:
         return pvalue
 
     key = options.pop("key", name)
-    return Entry(key, title or test, "cfmetrics", "cfmetrics", call, ours=True, **options)
+    return Entry(
+        key, title or test, "cfmetrics", "./packages/cfmetrics", call, ours=True, **options
+    )
 
 
 def _pted(x: Any, y: Any, resamples: int, seed: int, **options: Any) -> float:

@@ -1,15 +1,17 @@
 """Measurements in processes of their own, in interleaved rounds, under a time limit."""
 
+import contextlib
 import json
 import os
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from twosample.catalogue import ENTRIES, Entry
 from twosample.worker import Answer, Job
@@ -24,7 +26,6 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-_SETUP_SECONDS = 300
 _SLOW = 10.0
 
 
@@ -85,45 +86,86 @@ class Series:
 
 
 def measure(jobs: Sequence[Job], rounds: int, progress: Callable[[str], None]) -> list[Series]:
-    """Measure every job once a round; the order turns round every round.
+    """Measure every job once a round, each in a process of its own.
 
-    A job that takes long is measured once, one that is over its limit or fails is given up.
+    The order turns round every round. Of the processes one works at a time, the others wait. A job
+    that takes long is measured once; one that is over its limit, or fails, is given up.
     """
     series = [Series(job) for job in jobs]
-    for number in range(rounds):
-        for each in series if number % 2 == 0 else reversed(series):
-            if not each.done:
+    with contextlib.ExitStack() as stack:
+        processes: dict[int, Process] = {}
+        for number in range(rounds):
+            order = list(enumerate(series))
+            for index, each in order if number % 2 == 0 else reversed(order):
+                if each.done:
+                    continue
                 progress(f"round {number + 1}/{rounds}: {each.entry.title}, n = {each.job.n}")
-                each.add(measure_once(each.job))
+                if index not in processes:
+                    processes[index] = stack.enter_context(Process(each.job))
+                each.add(processes[index].turn())
+                if each.done or number == rounds - 1:
+                    processes[index].close()
     return series
 
 
-def measure_once(job: Job) -> Answer | tuple[Status, str]:
-    """Measure one job in a fresh process."""
-    missing = ENTRIES[job.key].missing
-    if missing:
-        return "missing", missing
-    over: tuple[Status, str] = ("over", f"over the limit of {job.limit:g} s")
-    command = [sys.executable, "-m", "twosample.worker", json.dumps(asdict(job))]
-    try:
-        process = subprocess.run(
-            command,
-            env=environment(job.threads),
-            cwd=Path(__file__).resolve().parents[1],
-            capture_output=True,
-            text=True,
-            timeout=job.limit + _SETUP_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return over
-    if process.returncode == 0:
-        return Answer(**json.loads(process.stdout))
-    if hasattr(signal, "SIGALRM") and process.returncode == -signal.SIGALRM:
-        return over
-    if process.returncode == -signal.SIGKILL:
-        return "failed", "killed by the system, as it is where memory runs out"
-    lines = process.stderr.strip().splitlines()
-    return "failed", lines[-1] if lines else f"exit code {process.returncode}"
+class Process:
+    """The process of one job; use it as a context manager."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._missing = ENTRIES[job.key].missing
+        self._process: subprocess.Popen[str] | None = None
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed in __exit__)
+        self._ready = False
+
+    def __enter__(self) -> Self:
+        """Start it, where nothing is missing."""
+        if not self._missing:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "twosample.worker", json.dumps(asdict(self.job))],
+                env=environment(self.job.threads),
+                cwd=Path(__file__).resolve().parents[1],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                text=True,
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever it does."""
+        self.close()
+        self._errors.close()
+
+    def close(self) -> None:
+        """End the process, and so free its memory."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def turn(self) -> Answer | tuple[Status, str]:
+        """Measure once."""
+        if self._process is None:
+            return "missing", self._missing or "the process has ended"
+        assert self._process.stdin is not None and self._process.stdout is not None
+        if not self._ready:
+            self._ready = self._process.stdout.readline() == "ready\n"
+        if self._ready:
+            print("turn", file=self._process.stdin, flush=True)
+            answer = self._process.stdout.readline()
+            if answer:
+                return Answer(**json.loads(answer))
+        return self._what_ended_it(self._process.wait())
+
+    def _what_ended_it(self, code: int) -> tuple[Status, str]:
+        if code == -signal.SIGALRM and self._ready:
+            return "over", f"over the limit of {self.job.limit:g} s"
+        if code == -signal.SIGKILL:
+            return "failed", "killed by the system, as it is where memory runs out"
+        self._errors.seek(0)
+        lines = self._errors.read().strip().splitlines()
+        return "failed", lines[-1] if lines else f"exit code {code}"
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""The process of one measurement: `python -m twosample.worker JOB`, JOB in JSON.
+"""The process in which one test is measured: `python -m twosample.worker JOB`, JOB in JSON.
 
 It builds the samples, calls the test once on a few rows (imports and compilation are not timed),
-and then measures. The answer is one line of JSON. Where one call takes longer than the limit the
-system's alarm ends the process.
+and says so with a line. Then every line that it gets is a turn, which it answers with one line of
+JSON. Where one call takes longer than the limit, the system's alarm ends the process.
 """
 
 import json
@@ -18,6 +18,7 @@ from stepbench import memory
 _WARM_ROWS = 64
 _WARM_RESAMPLES = 9
 _MOST_CALLS = 25
+_SETUP_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Job:
         resamples: Relabelings.
         threads: Threads of every numerical library.
         limit: Seconds after which a call is given up.
-        seconds: Calls are repeated until they took this long together.
+        seconds: In a turn, calls are repeated until they took this long together.
         options: Further options of the test.
     """
 
@@ -47,11 +48,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was measured.
+    """What was measured in one turn.
 
     Attributes:
         seconds: Wall seconds of every call.
-        extra_mb: Peak memory of the first call, less what was resident before it (MB, 10^6 bytes).
+        extra_mb: Peak memory of its first call, less what was resident before (MB, 10^6 bytes).
         pvalue: The p-value, for the record.
     """
 
@@ -60,53 +61,62 @@ class Answer:
     pvalue: float
 
 
-def run(job: Job) -> Answer:
-    """Measure one test in this process."""
-    import numpy as np
+class Measured:
+    """A test with its samples, ready to be measured."""
 
-    from twosample.catalogue import ENTRIES
+    def __init__(self, job: Job) -> None:
+        import numpy as np
 
-    entry = ENTRIES[job.key]
-    rng = np.random.default_rng(0)
-    samples: list[Any] = [rng.standard_normal((job.n, job.d)) for _ in "xy"]
-    if entry.kind == "torch":
+        from twosample.catalogue import ENTRIES
+
+        self.job, self._entry = job, ENTRIES[job.key]
+        rng = np.random.default_rng(0)
+        self._x, self._y = (self._sample(rng) for _ in "xy")
+        rows = slice(0, _WARM_ROWS)
+        self._entry.call(self._x[rows], self._y[rows], _WARM_RESAMPLES, 0, **job.options)
+
+    def _sample(self, rng: Any) -> Any:
+        sample = rng.standard_normal((self.job.n, self.job.d))
+        if self._entry.kind == "numpy":
+            return sample
         import torch
 
-        torch.set_num_threads(job.threads)
-        samples = [torch.from_numpy(sample).float() for sample in samples]
-    x, y = samples
-    del samples
-    entry.call(x[:_WARM_ROWS], y[:_WARM_ROWS], _WARM_RESAMPLES, 0, **job.options)
-    memory.reset_peak()
-    before = memory.resident_mb()
-    taken: list[float] = []
-    extra, pvalue = 0.0, 1.0
-    while not taken or (sum(taken) < job.seconds and len(taken) < _MOST_CALLS):
-        _alarm(job.limit)
-        start = time.perf_counter()
-        pvalue = entry.call(x, y, job.resamples, len(taken), **job.options)
-        taken.append(time.perf_counter() - start)
-        if len(taken) == 1:
-            extra = memory.peak_mb() - before
-        _alarm(0)
-    return Answer(taken, extra, pvalue)
+        torch.set_num_threads(self.job.threads)
+        return torch.from_numpy(sample).float()
+
+    def turn(self) -> Answer:
+        """Call the test once or more often."""
+        job, taken = self.job, []
+        extra, pvalue = 0.0, 1.0
+        memory.reset_peak()
+        before = memory.resident_mb()
+        while not taken or (sum(taken) < job.seconds and len(taken) < _MOST_CALLS):
+            _alarm(job.limit)
+            start = time.perf_counter()
+            pvalue = self._entry.call(self._x, self._y, job.resamples, len(taken), **job.options)
+            taken.append(time.perf_counter() - start)
+            _alarm(0)
+            if len(taken) == 1:
+                extra = memory.peak_mb() - before
+        return Answer(taken, extra, pvalue)
 
 
 def _alarm(seconds: float) -> None:
     """End this process after so many seconds, also in the middle of compiled code."""
-    if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def main() -> None:
-    """Read the job, and write the answer where no print of a package can get in its way."""
-    answer_file = os.fdopen(os.dup(1), "w")
+    """Measure when asked; answers go where no print of a package can get in their way."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    job = Job(**json.loads(sys.argv[1]))
-    answer = run(job)
-    json.dump(asdict(answer), answer_file)
-    answer_file.close()
+    _alarm(_SETUP_SECONDS)
+    measured = Measured(Job(**json.loads(sys.argv[1])))
+    _alarm(0)
+    print("ready", file=answers)
+    for _ in sys.stdin:
+        print(json.dumps(asdict(measured.turn())), file=answers)
 
 
 if __name__ == "__main__":

@@ -212,3 +212,27 @@ def test_p_of_one_distribution_is_spread_over_its_range(name):
     assert 0.3 < np.mean(pvalues) < 0.7
     assert min(pvalues) < 0.2
     assert max(pvalues) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cf", {"bandwidth": 1e3}),
+        ("cf", {"bandwidth": 1e7}),
+        ("mmd", {"bandwidth": 1e3}),
+        ("mmd", {"bandwidth": 1e5}),
+        ("mmd", {"bandwidth": 1e5, "kernel": "laplace"}),
+        ("scf", {"bandwidth": 1e6, "method": "permutation"}),
+    ],
+)
+def test_features_that_hardly_vary_do_not_reject_by_rounding(name, options):
+    # Sums over x, then y, round otherwise than sums over random rows: p would always be small.
+    rng = np.random.default_rng(7)
+    rejections = 0
+    for seed in range(60):
+        x, y = rng.normal(size=(50, 2)), rng.normal(size=(70, 2))
+        result = cfmetrics.two_sample_test(
+            x, y, statistic=name, n_resamples=19, rng=seed, **options
+        )
+        rejections += result.pvalue <= 0.05
+    assert rejections <= stats.binom.ppf(0.999, 60, 0.05)

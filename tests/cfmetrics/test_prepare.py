@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import cfmetrics
-from cfmetrics import two_sample_test
-from cfmetrics.two_sample.prepare import Samples, centre_step, middle, prepare
+from cfmetrics import _validate, two_sample_test
+from cfmetrics.two_sample.prepare import centre_step, middle, prepare
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(12, 3)), rng.normal(size=(10, 3))
@@ -105,24 +105,26 @@ def test_bad_options_are_named_by_every_test(name, options, error, message):
         TESTS[name](X, Y, **{"n_resamples": 9, "rng": 0, **OPTIONS.get(name, {}), **options})
 
 
+MANY = np.concatenate([X] * 5), np.concatenate([Y] * 5)  # Too many to visit every subset.
+
+
 @pytest.mark.parametrize("name", [name for name in TESTS if name != "scf"])
 def test_more_resamples_than_memory_holds(name):
-    with pytest.raises(
-        ValueError, match=r"n_resamples is 1000000000000, which takes .* pass fewer"
-    ):
-        TESTS[name](X, Y, n_resamples=10**12)
+    with pytest.raises(ValueError, match=r"n_resamples is 1000000000000, which .* pass fewer"):
+        TESTS[name](*MANY, n_resamples=10**12)
 
 
 def test_more_resamples_of_scf_than_memory_holds():
     with pytest.raises(ValueError, match=r"n_resamples is 1000000000000, which takes .* GiB"):
-        cfmetrics.scf_2samp(X, Y, n_frequencies=2, method="permutation", n_resamples=10**12)
+        cfmetrics.scf_2samp(*MANY, n_frequencies=2, method="permutation", n_resamples=10**12)
 
 
-def test_the_limit_of_differences_blames_what_is_large():
-    with pytest.raises(ValueError, match="n_resamples is 100000000, which"):
-        cfmetrics.cf_2samp(X, Y, n_resamples=10**8)
-    with pytest.raises(ValueError, match="n_frequencies is 100000000, which"):
-        cfmetrics.cf_2samp(X[:, :1], Y[:, :1], n_frequencies=10**8, n_resamples=9)
+def test_what_is_large_is_blamed(monkeypatch):
+    monkeypatch.setattr(_validate, "_memory", lambda: 2**30)
+    with pytest.raises(ValueError, match="n_resamples is 50000, which"):
+        cfmetrics.cf_2samp(*MANY, n_resamples=50_000)
+    with pytest.raises(ValueError, match="n_frequencies is 9000, which"):
+        cfmetrics.cf_2samp(*MANY, n_frequencies=9000, n_resamples=9)
 
 
 @pytest.mark.parametrize("name", TESTS)
@@ -141,7 +143,7 @@ def test_missing_values_can_be_omitted(name):
 @pytest.mark.parametrize("name", TESTS)
 def test_too_few_may_remain(name):
     x = with_value(np.nan, slice(11))
-    with pytest.raises(ValueError, match="x has 1 observation without NaN; .* at least 2"):
+    with pytest.raises(ValueError, match="x has 1 observation without NaN"):
         run(name, x, Y, nan_policy="omit")
     with pytest.raises(ValueError, match="y has 0 observations without NaN"):
         run(name, X, np.full_like(Y, np.nan), nan_policy="omit")
@@ -256,9 +258,5 @@ def test_outliers_do_not_move_the_centre():
     x[:3] = 1e200
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        centre = (
-            Samples(x, Y + 100.0, np).centre()
-            if False
-            else prepare(x, Y + 100.0, "raise", test="test").centre()
-        )
+        centre = prepare(x, Y + 100.0, "raise", test="test").centre()
     assert (abs(centre - 100) < 2).all()

@@ -348,8 +348,9 @@ def _numpy_array(xp: Namespace, name: str, value: Any, finite: bool) -> Array:
     array = _as_float(xp, name, array)
     if array.dtype.itemsize < 4:
         array = array.astype(np.float32)
-    # The sum is finite where every value is, but for an overflow; it needs no mask of n by d.
-    if finite and not np.isfinite(array.sum()) and not (good := np.isfinite(array)).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = array.sum()  # Finite where every value is, but for an overflow; needs no mask.
+    if finite and not np.isfinite(total) and not (good := np.isfinite(array)).all():
         where = tuple(int(i) for i in np.argwhere(~good)[0])
         raise ValueError(
             f"{name} holds {int((~good).sum())} NaN or infinite values, the first at index "

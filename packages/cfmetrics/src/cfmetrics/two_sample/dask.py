@@ -147,10 +147,11 @@ def _chunk_sums(
     chunk: NDArray[Any], first_block: int, shared: tuple[Relabelings, float, CosSin]
 ) -> Statistics:
     relabelings, share, features = shared
+    origin = features(features.centre[None, :])
     total: Any = 0.0
     for offset, rows in enumerate(pieces(slice(0, len(chunk)), BLOCK_ROWS)):
         labels = relabelings.block(first_block + offset)
-        total = total + block_sums(chunk[rows], labels, share, features)
+        total = total + block_sums(chunk[rows], labels, share, features, origin)
     result: Statistics = total
     return result
 

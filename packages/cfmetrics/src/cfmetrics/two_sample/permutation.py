@@ -25,6 +25,9 @@ _CHUNK_ROWS = 4096
 _TILE_ROWS = 2048
 """Rows and columns of the kernel matrix held at a time."""
 
+_TYPICAL_ROWS = 64
+"""Rows from which a typical value of the kernel is found."""
+
 _ROUNDING = 1e-5
 """Statistics within this share of the observed one are ties, since they are computed in float32."""
 
@@ -46,21 +49,32 @@ def mean_differences(
         Differences of shape (len(relabelings), K).
     """
     n, m = samples.n, samples.m
+    origin = features(samples.centre()[None, :])
     total = 0.0
     for index, block in enumerate(relabelings.blocks()):
         labels = relabelings.block(index)
-        total = total + block_sums(samples.rows(block), labels, n / (n + m), features)
+        total = total + block_sums(samples.rows(block), labels, n / (n + m), features, origin)
     return _numpy(total) * ((n + m) / (n * m))
 
 
 def block_sums(
-    block: Array, labels: NDArray[np.bool_], share: float, features: Callable[[Array], Array]
+    block: Array,
+    labels: NDArray[np.bool_],
+    share: float,
+    features: Callable[[Array], Array],
+    origin: Array,
 ) -> Array:
-    """Sum (label - share) times the features over the rows of one block, for every relabeling."""
+    """Sum (label - share) times (features - origin) over one block's rows, for every relabeling.
+
+    Over all rows label - share adds up to 0, so the origin changes nothing but the rounding:
+    without it features that hardly vary would leave rounding errors alone, which are not the same
+    for an observed labeling (all of x, then all of y) as for random ones.
+    """
     total = 0.0
     at_once = block.shape[0] if _validate.is_torch(block) else _CHUNK_ROWS
     for rows in pieces(slice(0, block.shape[0]), at_once):
         z = features(block[rows])
+        z -= origin
         total = total + _wide(_numerics.matmul(_weights(labels[:, rows], share, z), z))
     return total
 
@@ -82,11 +96,14 @@ def kernel_sums(
     xp, share = samples.xp, samples.n / (samples.n + samples.m)
     labels = relabelings.all()
     tiles = [tile for block in relabelings.blocks() for tile in pieces(block, _TILE_ROWS)]
+    some = samples.rows(pieces(tiles[0], _TYPICAL_ROWS)[0])
+    typical = float(np.float32(np.median(_numpy(kernel(some, some)))))
     centred = np.zeros(len(relabelings))  # w' K w with the weights w = label - share
     degrees = np.zeros(samples.n + samples.m)  # K 1
     for i, rows in enumerate(tiles):
         for columns in tiles[i:]:
             k = kernel(samples.rows(rows), samples.rows(columns))
+            k -= typical  # Added again below: a constant must leave no rounding error.
             if columns == rows:
                 zero_diagonal(k)
             else:
@@ -99,7 +116,13 @@ def kernel_sums(
     everything = degrees.sum()
     within_x: Statistics = centred + 2 * share * degree - share**2 * everything
     between: Statistics = degree - within_x
-    return within_x, between, everything - within_x - 2 * between
+    within_y = everything - within_x - 2 * between
+    n, m = samples.n, samples.m
+    return (
+        within_x + typical * (n * (n - 1)),
+        between + typical * (n * m),
+        within_y + typical * (m * (m - 1)),
+    )
 
 
 def permutation_result(
