@@ -197,9 +197,9 @@ def _entry(tally: Tally | None) -> str:
     if tally is None:
         return "-"
     low, high = report.interval(tally.rejections, tally.repetitions)
-    text = f"{tally.rate:.3f} ({low:.2f} to {high:.2f})"
     if not SETTINGS[tally.setting].null:
-        return text
+        return f"{tally.rate:.2f} ({low:.2f} to {high:.2f})"
+    text = f"{tally.rate:.3f} ({low:.3f} to {high:.3f})"
     low, high = report.interval(tally.rejections, tally.repetitions, 0.99)
     return f"**{text}**" if low > LEVEL else text + " (low)" * (high < LEVEL)
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from twosample.measure import Series
 from twosample.report import seconds_text
+from twosample.speed_tables import curve, slope
 from twosample.style import BLUE, GREY, QUICK, look, settings
 
 _AXES = (
@@ -61,6 +62,7 @@ def _bars(series: Sequence[Series]) -> Any:
             right.barh(place, size - 0.5, left=0.5, color=BLUE if each.entry.ours else GREY)
             right.text(size * 1.15, place, f"{each.extra_mb:.0f}", va="center", fontsize=9)
     left.set(xscale="log", xlim=(low, high), xlabel="seconds, median")
+    left.set_ylim(-0.7, len(chosen) - 0.3)
     left.set_yticks(range(len(chosen)), [each.entry.title for each in chosen])
     right.set(xscale="log", xlim=(0.5, 3 * max(each.extra_mb for each in chosen) + 1))
     right.set_xlabel("peak memory above the data, MB")
@@ -90,8 +92,6 @@ def _bar_of_seconds(axes: Axes, place: int, series: Series, low: float) -> None:
 
 
 def _scaling(scaling: dict[str, list[dict[str, Any]]]) -> Any:
-    from two_sample_speed import curve, slope
-
     figure, panels = plt.subplots(1, 3, figsize=(13, 5), sharey=True)
     base = Series.from_record(scaling["frequencies"][0]).job
     fixed = {"n": base.n, "F": 256, "B": base.resamples}

@@ -45,7 +45,7 @@ def look(key: str) -> dict[str, Any]:
         "linestyle": "-" if ours else (0, (4, 2)),
         "linewidth": 1.8 if ours else 1.2,
         "markersize": 6,
-        "markerfacecolor": colour if ours else "white",
+        "markerfacecolor": colour if ours else "none",
         "markeredgecolor": colour,
         "label": ENTRIES[key].title,
     }

@@ -86,8 +86,8 @@ class Measured:
 
     def turn(self) -> Answer:
         """Call the test once or more often."""
-        job, taken = self.job, []
-        extra, pvalue = 0.0, 1.0
+        job, extra, pvalue = self.job, 0.0, 1.0
+        taken: list[float] = []
         memory.reset_peak()
         before = memory.resident_mb()
         while not taken or (sum(taken) < job.seconds and len(taken) < _MOST_CALLS):

@@ -38,6 +38,15 @@ def test_the_null_distribution_is_a_histogram_with_a_line_at_the_statistic(ax):
     assert low < min(result.null_distribution) <= result.statistic < high
 
 
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_the_words_stay_inside(ax, shift):
+    energy_2samp(X, Y + shift, n_resamples=99, rng=1).plot(ax)
+    ax.figure.canvas.draw()
+    words, frame = ax.texts[0].get_window_extent(), ax.get_window_extent()
+    assert frame.x0 <= words.x0 < words.x1 <= frame.x1
+    assert frame.y0 <= words.y0 < words.y1 <= frame.y1
+
+
 @pytest.mark.parametrize(
     ("x", "y"),
     [(X, Y), (np.ones(9), np.ones(8)), (np.arange(4.0), np.arange(3.0)), (1e150 * X, 1e150 * Y)],

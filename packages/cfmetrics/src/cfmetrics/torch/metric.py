@@ -98,14 +98,15 @@ class CharacteristicFunctionDistance(Metric):
         self.alpha, self.beta = _validate.weights(alpha, beta)
         self.reset_real_features = reset_real_features
         self.register_buffer("frequencies", torch.as_tensor(points).detach().clone())
+        # Says whether sums belong together; 0 where nothing was added. It is the first state, since
+        # older versions of MetricCollection compare only the first ones of two metrics.
+        zero = torch.tensor(0.0, dtype=torch.float64)
+        self.add_state("fingerprint", zero, dist_reduce_fx=_the_only_one)
         sums = torch.zeros(points.shape[0], dtype=torch.float64)
         for side in _SIDES:
             self.add_state(f"{side}_cos", sums.clone(), dist_reduce_fx="sum")
             self.add_state(f"{side}_sin", sums.clone(), dist_reduce_fx="sum")
             self.add_state(f"{side}_count", torch.tensor(0), dist_reduce_fx="sum")
-        # Says whether the sums of two processes belong together; 0 where nothing was added.
-        zero = torch.tensor(0.0, dtype=torch.float64)
-        self.add_state("fingerprint", zero, dist_reduce_fx=_the_only_one)
 
     def update(self, features: Tensor, real: bool = True) -> None:
         """Add a batch.

@@ -25,16 +25,18 @@ def plot_null_distribution(result: "TestResult", ax: "Axes | None") -> "Axes":
     ax = _axes(ax)
     ax.hist(null, bins=min(50, max(10, round(np.sqrt(len(null))))), color="#9fb8d3", density=True)
     ax.axvline(result.statistic, color="#b3372f", linewidth=2)
+    ax.margins(x=0.15)
+    right = result.statistic > sum(ax.get_xlim()) / 2  # Then the words go to the left of the line.
     ax.annotate(
         f"observed\np = {result.pvalue:.3g}",
         (result.statistic, 1.0),
         xycoords=("data", "axes fraction"),
-        xytext=(4, -4),
+        xytext=(-4 if right else 4, -4),
         textcoords="offset points",
+        ha="right" if right else "left",
         va="top",
         color="#b3372f",
     )
-    ax.margins(x=0.15)
     ax.set_xlabel("statistic")
     ax.set_ylabel("density over relabelings")
     ax.set_title(f"{result.test}: n = {result.n}, m = {result.m}, d = {result.n_features}")
@@ -55,6 +57,7 @@ def plot_attribution(attribution: "Attribution", ax: "Axes | None") -> "Axes":
             if significant:
                 middle = bar.get_x() + bar.get_width() / 2
                 ax.annotate("*", (middle, bar.get_height()), ha="center", va="bottom")
+    ax.margins(y=0.1)
     ax.set_xticks(place, [str(index) for index in order])
     ax.set_xlabel("frequency (row), strongest first")
     ax.set_ylabel("part of $|\\Phi_x - \\Phi_y|^2$")
