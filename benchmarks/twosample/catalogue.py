@@ -116,8 +116,8 @@ def _median_distance(x: Any, y: Any, seed: int) -> float:
 def _quadratic_mmd(x: Any, y: Any, resamples: int, seed: int) -> float:
     """Test with the whole kernel matrix, whose rows and columns every relabeling copies.
 
-    This is what alibi-detect's MMDDrift does on torch. That package pins releases of NumPy and
-    torch that few environments have, hence a plain form of it.
+    This is what alibi-detect's MMDDrift does on torch. Installing that package takes NumPy back to
+    1.26, on which the other peers would then be measured; hence a plain form of it.
     """
     import torch
 

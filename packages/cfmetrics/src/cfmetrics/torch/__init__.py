@@ -23,17 +23,13 @@ from cfmetrics.torch.frequency_networks import (
     ScaleMixtureFrequencies,
     TanhFrequencies,
 )
-from cfmetrics.torch.losses import (
+from cfmetrics.torch.losses import CFLoss, NCFLoss, SpectralLoss
+from cfmetrics.torch.sample_losses import EnergyLoss, MMDLoss, SlicedWassersteinLoss
+from cfmetrics.torch.style_losses import (
     BoundedIntraClassDiversityLoss,
-    CFLoss,
     ChannelMomentsLoss,
-    EnergyLoss,
     GramLoss,
     IntraClassDiversityLoss,
-    MMDLoss,
-    NCFLoss,
-    SlicedWassersteinLoss,
-    SpectralLoss,
 )
 
 if TYPE_CHECKING:

@@ -36,10 +36,10 @@ def cf_agg_2samp(
     No bandwidth has to be chosen, and no data are set aside to choose it. Frequencies are drawn at
     12 scales: isotropic ones with bandwidths of 2, 1, 1/2, ... 1/16 median distances, and ones
     along single features with bandwidths of 4, 2, ... 1/8 spreads of that feature. Let D(t) =
-    |Phi_x(t) - Phi_y(t)|^2. Every isotropic scale gives two components: the mean of D, which sees
-    differences spread over many frequencies, and the largest D(t) / mean*(D(t)), which sees
-    differences at few (mean* is over the relabelings); every scale of single features gives the
-    latter. With each component c standardised by its own mean and deviation over all relabelings,
+    |Phi_x(t) - Phi_y(t)|^2 and E(t) its mean over the relabelings. Every isotropic scale gives two
+    components: the mean of D, which sees differences spread over many frequencies, and the largest
+    D(t) / E(t), which sees differences at few; every scale of single features gives the latter.
+    With each component c standardised by its own mean and deviation over all relabelings,
     the statistic is a soft maximum, (1/2) log sum_c exp(2 c). The observed labeling is standardised
     together with the others, so the test is exact, like `cf_2samp`. Aggregating kernels without a
     split follows A. Schrab et al., "MMD aggregated two-sample test", JMLR 24 (2023), the soft
