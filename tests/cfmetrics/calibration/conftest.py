@@ -1,4 +1,4 @@
-"""Options of the calibration; they exist only where this folder is named on the command line."""
+"""Options of the calibration, for a command line that names this folder."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--repetitions", type=int, default=1000, help="repetitions of every test on every null"
+        "--repetitions", type=int, default=None, help="measure every test this often on every null"
     )
     parser.addoption("--processes", type=int, default=2, help="processes that share the work")
     parser.addoption("--table", type=Path, default=None, help="Markdown file for the table")

@@ -55,6 +55,7 @@ class CFLoss(nn.Module):
         ValueError: Their shape does not fit, a weight is negative or `reduction` is unknown.
 
     Example:
+        >>> import torch
         >>> from cfmetrics.torch import KernelFrequencies
         >>> loss = CFLoss(KernelFrequencies(256, 3, redraw=True, rng=0))
         >>> x = torch.randn(50, 3)
@@ -119,6 +120,7 @@ class NCFLoss(nn.Module):
             or `reduction` is unknown.
 
     Example:
+        >>> import torch
         >>> from cfmetrics.torch import ScaleMixtureFrequencies
         >>> loss = NCFLoss(ScaleMixtureFrequencies(64, 3))
         >>> loss(torch.randn(50, 3), torch.randn(40, 3)).backward()
@@ -169,6 +171,7 @@ class SpectralLoss(nn.Module):
             `reduction` is unknown.
 
     Example:
+        >>> import torch
         >>> from cfmetrics import class_weights
         >>> from cfmetrics.torch import KernelFrequencies
         >>> alpha = class_weights([500, 20], 0.8)

@@ -40,6 +40,7 @@ class ChannelMomentsLoss(nn.Module):
         ValueError: `statistics` or `reduction` is unknown, or `eps` is negative.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(10, 3, 4, 4)
         >>> round(ChannelMomentsLoss()(x, x + 2.0).item(), 4)
         2.0
@@ -91,6 +92,7 @@ class GramLoss(nn.Module):
         ValueError: `reduction` is unknown, or `eps` is negative.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(10, 3, 4, 4)
         >>> GramLoss(correlation=True)(x, 2 * x).item() < 1e-6 < GramLoss()(x, 2 * x).item()
         True
@@ -130,6 +132,7 @@ class IntraClassDiversityLoss(nn.Module):
         ValueError: `k` is below 1, or a reduction is unknown.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(10, 5)
         >>> loss = IntraClassDiversityLoss()
         >>> loss(2 * x).item() < loss(x).item() < 0
@@ -175,6 +178,7 @@ class BoundedIntraClassDiversityLoss(nn.Module):
         ValueError: `rank` is below 1, or `reduction` is unknown.
 
     Example:
+        >>> import torch
         >>> x = torch.randn(50, 5)
         >>> round(BoundedIntraClassDiversityLoss()(3 * x, x).item(), 4)
         4.0
