@@ -94,7 +94,7 @@ def _bar_of_seconds(axes: Axes, place: int, series: Series, low: float) -> None:
 def _scaling(scaling: dict[str, list[dict[str, Any]]]) -> Any:
     figure, panels = plt.subplots(1, 3, figsize=(13, 5), sharey=True)
     base = Series.from_record(scaling["frequencies"][0]).job
-    fixed = {"n": base.n, "F": 256, "B": base.resamples}
+    fixed = {"n": base.n, "F": 128, "B": base.resamples}
     for axes, (name, label, symbol) in zip(panels, _AXES, strict=True):
         series = [Series.from_record(each) for each in scaling[name]]
         for key in dict.fromkeys(each.job.key for each in series):

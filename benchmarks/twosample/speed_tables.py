@@ -117,7 +117,7 @@ def _print_scaling(scaling: dict[str, list[dict[str, Any]]], targets: list[Targe
                 goal = f"cost of cf_2samp at most linear in {names[axis]} (slope of larger half)"
                 targets.append((goal, f"{upper:.2f}", upper <= 1.1))
     base = Series.from_record(scaling["frequencies"][0]).job
-    print(f"\nCost, one thread, d = {base.d}; where they do not vary: n = m = {base.n}, F = 256,")
+    print(f"\nCost, one thread, d = {base.d}; where they do not vary: n = m = {base.n}, F = 128,")
     print(f"B = {base.resamples}. Slopes: least squares of log seconds on log size.\n")
     head = ("test", "against", "slope", "larger half", "points")
     print(report.table(head, rows))
@@ -134,7 +134,7 @@ def curve(series: Sequence[Series], key: str, axis: str) -> list[tuple[float, fl
 
 def _size(job: Job, axis: str) -> float:
     found = {"n": job.n, "resamples": job.resamples, **job.options}
-    return float(found.get("n_frequencies", 256) if axis == "frequencies" else found[axis])
+    return float(found.get("n_frequencies", 128) if axis == "frequencies" else found[axis])
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:

@@ -138,7 +138,9 @@ def test_bad_frequencies_are_named(frequencies, error, message):
 
 def test_some_rows_are_drawn_from_both_samples_alike():
     x, y = np.zeros((3000, 1)), np.ones((1000, 1))
-    shares = [some_rows(samples(x, y), 200, np.random.default_rng(s)).mean() for s in range(100)]
+    found = [some_rows(samples(x, y), 200, np.random.default_rng(seed)) for seed in range(100)]
+    assert {rows.shape for rows in found} == {(200, 1)}
+    shares = [rows.mean() for rows in found]
     expected = stats.hypergeom(4000, 1000, 200)
     assert abs(np.mean(shares) * 200 - expected.mean()) < 4 * expected.std() / 10
     assert 0.5 < np.std(shares) * 200 / expected.std() < 1.5

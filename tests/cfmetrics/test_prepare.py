@@ -121,8 +121,8 @@ def test_more_resamples_of_scf_than_memory_holds():
 
 def test_what_is_large_is_blamed(monkeypatch):
     monkeypatch.setattr(_validate, "_memory", lambda: 2**30)
-    with pytest.raises(ValueError, match="n_resamples is 50000, which"):
-        cfmetrics.cf_2samp(*MANY, n_resamples=50_000)
+    with pytest.raises(ValueError, match="n_resamples is 150000, which"):
+        cfmetrics.cf_2samp(*MANY, n_resamples=150_000)
     with pytest.raises(ValueError, match="n_frequencies is 9000, which"):
         cfmetrics.cf_2samp(*MANY, n_frequencies=9000, n_resamples=9)
 

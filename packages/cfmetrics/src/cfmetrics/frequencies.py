@@ -137,10 +137,10 @@ def sample_frequencies(
     _validate.choice("kernel", kernel, _SAMPLERS)
     shape = _validate.kernel_shape(kernel, shape, SHAPES)
     sigmas = np.array(_validate.bandwidths(bandwidth))
-    if orthogonal and kernel not in _ISOTROPIC:
+    if orthogonal and kernel not in ISOTROPIC:
         raise ValueError(
             f"orthogonal is {orthogonal}, but the frequencies of kernel {kernel!r} prefer some "
-            f"directions; leave it out, or choose one of {', '.join(map(repr, _ISOTROPIC))}"
+            f"directions; leave it out, or choose one of {', '.join(map(repr, ISOTROPIC))}"
         )
     shares = _shares(rows, len(sigmas), "bandwidth")
     _validate.affordable("n_frequencies", rows, 8 * rows * columns)
@@ -348,5 +348,5 @@ _SAMPLERS: Mapping[str, _Sampler] = {
 SPECTRAL_KERNELS = tuple(_SAMPLERS)
 """Names of the kernels that have a spectral measure."""
 
-_ISOTROPIC = ("rbf", "laplace", "rational_quadratic", "imq", "matern")
+ISOTROPIC = ("rbf", "laplace", "rational_quadratic", "imq", "matern")
 """Kernels of the Euclidean distance: their frequencies have uniform directions."""
