@@ -76,7 +76,10 @@ NULLS = {
 
 @dataclass(frozen=True)
 class Test:
-    """A function of two samples and a generator that gives a p-value."""
+    """A function of two samples and a generator that gives a p-value.
+
+    An approximate one gets `more` times the observations.
+    """
 
     pvalue: Callable[[Any, Any, np.random.Generator], float]
     more: int = 1
@@ -84,7 +87,7 @@ class Test:
 
     @property
     def asymptotic(self) -> bool:
-        """Whether the test needs more observations, by this factor."""
+        """Whether the p-value is approximate."""
         return self.more > 1
 
 

@@ -141,8 +141,11 @@ def cf_2samp(
     if bandwidth is None:
         bandwidth = "median" if given is None else 1.0
     unit = find_bandwidth(samples, bandwidth, generator)
+    wanted = _N_FREQUENCIES[method] if n_frequencies is None else n_frequencies
+    wanted = _validate.count("n_frequencies", wanted) if given is None else len(given)
+    if method != "permutation":
+        enough_observations(2 * wanted, samples.n, samples.m)
     if given is None:
-        wanted = _N_FREQUENCIES[method] if n_frequencies is None else n_frequencies
         given = sample_frequencies(
             wanted,
             samples.n_features,
@@ -183,7 +186,6 @@ def _asymptotic(
     samples: Samples | DaskSamples, details: dict[str, Any], method: CFMethod
 ) -> TestResult:
     frequencies = details["frequencies"]
-    enough_observations(2 * len(frequencies), samples.n, samples.m)
     if isinstance(samples, DaskSamples):
         first, second = states_dask(samples, frequencies)
     else:
