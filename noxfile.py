@@ -84,7 +84,7 @@ def tests(session: nox.Session, suite: str) -> None:
 def calibration(session: nox.Session) -> None:
     """Measure how often every two-sample test rejects a true hypothesis (about ten minutes)."""
     session.install(wheel("cfmetrics"), *group("oracles-torch"))
-    run_pytest(session, "tests/cfmetrics/calibration")
+    run_pytest(session, "tests/cfmetrics/calibration", "--repetitions", "1000", "-s")
 
 
 @nox.session
@@ -127,8 +127,9 @@ def bench(session: nox.Session) -> None:
     scripts = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
     if not session.posargs or session.posargs[0] not in scripts:
         session.error(f"Name a benchmark after '--', one of: {', '.join(scripts)}.")
-    session.install(*map(wheel, LAYERS))
     script, *options = session.posargs
+    peers = group("peers") if script.startswith("two_sample") else []
+    session.install(*map(wheel, LAYERS), *peers)
     session.run("python", f"benchmarks/{script}.py", *options, env={"PYTHONPATH": ""})
 
 

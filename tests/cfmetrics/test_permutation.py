@@ -67,7 +67,7 @@ def test_kernel_sums_are_those_of_a_loop(monkeypatch, block_rows, tile_rows):
         (matrix[a][:, a].sum(), matrix[a][:, ~a].sum(), matrix[~a][:, ~a].sum())
         for a in relabelings.all()
     ]
-    found = np.stack(kernel_sums(samples, relabelings, kernel), axis=1)
+    found = np.stack(kernel_sums(samples, relabelings, kernel)[:3], axis=1)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 

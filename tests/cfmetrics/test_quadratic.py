@@ -118,3 +118,33 @@ def test_rotations_change_nothing():
 def test_bad_options_are_named(options, error, message):
     with pytest.raises(error, match=message):
         mmd_2samp(X, Y, **options)
+
+
+@pytest.mark.parametrize("test", [mmd_2samp, energy_2samp])
+@pytest.mark.parametrize("value", [1.0, 1e10])
+@pytest.mark.parametrize("row", [3, 103])
+def test_one_odd_observation_is_no_evidence(test, value, row):
+    # Every labeling has the same statistic; rounding must not tell the observed one apart.
+    pooled = np.zeros(200)
+    pooled[row] = value
+    assert test(pooled[:100], pooled[100:], n_resamples=99, rng=0).pvalue == 1
+
+
+@pytest.mark.parametrize("test", [mmd_2samp, energy_2samp])
+def test_sparse_counts_do_not_reject_too_often(test):
+    rejected = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        x, y = rng.binomial(1, 0.005, 100), rng.binomial(1, 0.005, 150)
+        rejected += test(x, y, n_resamples=99, rng=seed).pvalue <= 0.05
+    assert rejected <= 11  # The 99% bound of 100 draws at 0.05.
+
+
+@pytest.mark.parametrize("test", [mmd_2samp, energy_2samp])
+def test_a_far_outlier_does_not_reject_too_often(test):
+    rejected = 0
+    for seed in range(100):
+        pooled = np.random.default_rng(seed).normal(size=(200, 2))
+        pooled[2 * seed % 200] = 1e10
+        rejected += test(pooled[:100], pooled[100:], n_resamples=99, rng=seed).pvalue <= 0.05
+    assert rejected <= 11

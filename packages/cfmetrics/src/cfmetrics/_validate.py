@@ -35,6 +35,12 @@ def is_torch(value: object) -> bool:
     return torch is not None and isinstance(value, torch.Tensor)
 
 
+def is_dask(value: object) -> bool:
+    """Tell whether `value` is a Dask array, without importing Dask."""
+    module = sys.modules.get("dask.array")
+    return module is not None and isinstance(value, module.Array)
+
+
 def float_arrays(
     arrays: Mapping[str, Any], *, finite: bool = True
 ) -> tuple[Namespace, list[Array]]:

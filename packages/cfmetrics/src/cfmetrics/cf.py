@@ -84,8 +84,9 @@ def cf_distance(
 
     By default the frequencies t are drawn from the spectral measure of a kernel, with w = 1/F. Then
     d^2 estimates the biased squared MMD of the kernel without bias, in O((n + m) F) instead of
-    O((n + m)^2); `method="closed_form"` computes that limit itself. d is not negative, symmetric,
-    0 for equal samples, and obeys the triangle inequality; at finitely many frequencies two
+    O((n + m)^2); `method="closed_form"` computes that limit itself. At given
+    frequencies (or a fixed bandwidth and seed) d is not negative, symmetric, 0 for equal samples,
+    and obeys the triangle inequality; at finitely many frequencies two
     different distributions can be at distance 0 (a pseudometric). It does not change when both
     samples are shifted. References: B. K. Sriperumbudur et al., "Hilbert space embeddings and
     metrics on probability measures", JMLR 11 (2010), Corollary 4; K. Chwialkowski et al., "Fast

@@ -146,7 +146,7 @@ def sample_frequencies(
     _validate.affordable("n_frequencies", rows, 8 * rows * columns)
     generator = _validate.generator(rng)
     points = _SAMPLERS[kernel](generator, rows, columns, shape)
-    if orthogonal:
+    if orthogonal and columns > 1:
         radii = np.linalg.norm(points, axis=1, keepdims=True)
         points = radii * _orthogonal_directions(generator, rows, columns)
     points /= np.repeat(sigmas, shares)[:, None]

@@ -213,6 +213,15 @@ def enough_observations(n_features: int, n: int, m: int) -> None:
         )
 
 
+def enough_in_both(n_features: int, n: int, m: int) -> None:
+    """Check that each sample alone has more observations than features, for an asymptotic test."""
+    if min(n, m) <= n_features:
+        raise ValueError(
+            f"{n_features} features (two a frequency) are too many for an asymptotic test of {n} "
+            f"and {m} observations; pass fewer frequencies, or method='permutation'"
+        )
+
+
 def _chunk_moments(xp: Namespace, angles: Array, like: FeatureMoments) -> FeatureMoments:
     rows, dtype = angles.shape[0], like.mean.dtype
     if like.scatter is None:

@@ -59,9 +59,9 @@ class Attribution:
 
     @property
     def amplitude_share(self) -> float:
-        """Share of the amplitude part in the whole squared distance, from 0 to 1."""
+        """Share of the amplitude part in the squared distance, 0 to 1; NaN where that is 0."""
         total = float(self.amplitude.sum() + self.phase.sum())
-        return float(self.amplitude.sum()) / total if total else 0.0
+        return float(self.amplitude.sum()) / total if total else float("nan")
 
     def significant(self) -> NDArray[np.intp]:
         """Rows of the frequencies of which either part has an adjusted p-value within `level`."""

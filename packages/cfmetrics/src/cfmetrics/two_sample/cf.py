@@ -11,10 +11,9 @@ from cfmetrics import _validate
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import ISOTROPIC, RNG, sample_frequencies
 from cfmetrics.state import CFState
-from cfmetrics.two_sample.asymptotic import WaldForm, enough_observations
+from cfmetrics.two_sample.asymptotic import WaldForm, enough_in_both
 from cfmetrics.two_sample.dask import (
     DaskSamples,
-    is_dask,
     mean_differences_dask,
     prepare_dask,
     states_dask,
@@ -70,9 +69,10 @@ def cf_2samp(
     The other methods need no resampling, but many observations per frequency. Their statistic
     weighs the 2F differences of the real and imaginary parts by the inverse of their covariance:
     "asymptotic" by the pooled covariance, referred to the F distribution (Hotelling's T^2), which
-    holds its level in moderate samples; "epps_singleton" by the covariances of both samples apart,
-    referred to the chi-square distribution. In one dimension, with frequencies (0.4, 0.8) and
-    bandwidth "semi-iqr", the latter is `scipy.stats.epps_singleton_2samp`.
+    holds its level in moderate samples of one order of size; "epps_singleton" by the covariances of
+    both samples apart, referred to the chi-square distribution, which needs more observations. In
+    one dimension, with frequencies (0.4, 0.8) and bandwidth "semi-iqr", the latter is
+    `scipy.stats.epps_singleton_2samp`.
 
     Features are computed in float32 after centring and scaling in the precision of the samples, so
     the permutation statistic has about five digits; the other methods work in float64.
@@ -131,7 +131,7 @@ def cf_2samp(
     _validate.choice("method", method, _METHODS)
     resamples = _validate.count("n_resamples", n_resamples)
     generator = _validate.generator(rng)
-    if is_dask(x) or is_dask(y):
+    if _validate.is_dask(x) or _validate.is_dask(y):
         samples: Samples | DaskSamples = prepare_dask(x, y, nan_policy)
     else:
         samples = prepare(x, y, nan_policy, test="cf_2samp")
@@ -144,7 +144,7 @@ def cf_2samp(
     wanted = _N_FREQUENCIES[method] if n_frequencies is None else n_frequencies
     wanted = _validate.count("n_frequencies", wanted) if given is None else len(given)
     if method != "permutation":
-        enough_observations(2 * wanted, samples.n, samples.m)
+        enough_in_both(2 * wanted, samples.n, samples.m)
     if given is None:
         given = sample_frequencies(
             wanted,

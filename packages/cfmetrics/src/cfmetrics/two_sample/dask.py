@@ -7,7 +7,6 @@ a tree. The same seed gives the same test as for the same data in memory.
 
 import functools
 import operator
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +22,6 @@ from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
 
 _FAN_IN = 8
 """Number of partial sums that one task adds up."""
-
-
-def is_dask(value: object) -> bool:
-    """Tell whether `value` is a Dask array, without importing Dask."""
-    module = sys.modules.get("dask.array")
-    return module is not None and isinstance(value, module.Array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +60,7 @@ def prepare_dask(x: Any, y: Any, nan_policy: NanPolicy) -> DaskSamples:
     if nan_policy == "propagate":
         raise ValueError("nan_policy is 'propagate'; for Dask arrays pass 'raise' or 'omit'")
     for name, array in (("x", x), ("y", y)):
-        if not is_dask(array):
+        if not _validate.is_dask(array):
             raise TypeError(
                 f"{name} is a {type(array).__name__}, the other sample a Dask array; pass "
                 f"dask.array.from_array({name})"

@@ -8,7 +8,7 @@ kernel, and how the result becomes one number.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from cfmetrics.two_sample.result import TestResult
 _CHUNK_ROWS = 4096
 """Rows of features held at a time."""
 
-_TILE_ROWS = 2048
+_TILE_ROWS = 1024
 """Rows and columns of the kernel matrix held at a time."""
 
 _TYPICAL_ROWS = 64
@@ -30,6 +30,9 @@ _TYPICAL_ROWS = 64
 
 _ROUNDING = 1e-5
 """Statistics within this share of the observed one are ties, since they are computed in float32."""
+
+_CANCELLED = 1e-6
+"""The same as a share of the terms whose differences the statistics are."""
 
 Statistics: TypeAlias = NDArray[np.float64]
 """One row for each relabeling, the observed labeling first."""
@@ -79,9 +82,23 @@ def block_sums(
     return total
 
 
+class KernelSums(NamedTuple):
+    """Sums of a kernel under every relabeling, each of shape (len(relabelings),).
+
+    They run over ordered pairs of different observations, so that a pair within a sample counts
+    twice and no observation meets itself. `size` is the mean absolute kernel value, after a typical
+    one is taken off: differences of means far below it are rounding.
+    """
+
+    within_x: Statistics
+    between: Statistics
+    within_y: Statistics
+    size: float
+
+
 def kernel_sums(
     samples: Samples, relabelings: Relabelings, kernel: Callable[[Array, Array], Array]
-) -> tuple[Statistics, Statistics, Statistics]:
+) -> KernelSums:
     """Sum a symmetric kernel over the pairs within x, between x and y, and within y.
 
     Args:
@@ -90,8 +107,7 @@ def kernel_sums(
         kernel: Maps rows (r, d) and (s, d) to the kernel's values (r, s) in float32.
 
     Returns:
-        Three arrays of shape (len(relabelings),): sums over ordered pairs of different
-        observations, so that a pair within a sample counts twice and no observation meets itself.
+        The sums, and the size of what cancels in their differences.
     """
     xp, share = samples.xp, samples.n / (samples.n + samples.m)
     labels = relabelings.all()
@@ -100,6 +116,7 @@ def kernel_sums(
     typical = float(np.float32(np.median(_numpy(kernel(some, some)))))
     centred = np.zeros(len(relabelings))  # w' K w with the weights w = label - share
     degrees = np.zeros(samples.n + samples.m)  # K 1
+    size = 0.0
     for i, rows in enumerate(tiles):
         for columns in tiles[i:]:
             k = kernel(samples.rows(rows), samples.rows(columns))
@@ -109,19 +126,24 @@ def kernel_sums(
             else:
                 degrees[columns] += _numpy(k.sum(axis=0, dtype=xp.float64))
             degrees[rows] += _numpy(k.sum(axis=1, dtype=xp.float64))
-            left = _numerics.matmul(_weights(labels[:, rows], share, k), k)
-            product = (left * _weights(labels[:, columns], share, k)).sum(axis=1, dtype=xp.float64)
+            # In float64: the weights of the observed labeling are constant over a tile, so that
+            # rounding errors would add up there and cancel for random labels.
+            k = _wide(k)
+            left = _numerics.matmul(_wide(_weights(labels[:, rows], share, k)), k)
+            product = (left * _wide(_weights(labels[:, columns], share, k))).sum(axis=1)
             centred += _numpy(product) * (1 if columns == rows else 2)
+            size += float(abs(k).sum()) * (1 if columns == rows else 2)
     degree = sum(labels[:, tile].astype(np.float64) @ degrees[tile] for tile in tiles)
     everything = degrees.sum()
     within_x: Statistics = centred + 2 * share * degree - share**2 * everything
     between: Statistics = degree - within_x
     within_y = everything - within_x - 2 * between
     n, m = samples.n, samples.m
-    return (
+    return KernelSums(
         within_x + typical * (n * (n - 1)),
         between + typical * (n * m),
         within_y + typical * (m * (m - 1)),
+        size / (n + m) ** 2,
     )
 
 
@@ -132,10 +154,12 @@ def permutation_result(
     *,
     test: str,
     details: Mapping[str, Any],
+    size: float = 0.0,
 ) -> TestResult:
     """Turn the statistics of all relabelings into a result: p = the share that reaches the first.
 
-    With B random relabelings this is (1 + #{T* >= T}) / (B + 1), which is never zero.
+    With B random relabelings this is (1 + #{T* >= T}) / (B + 1), which is never zero. `size` is the
+    size of the terms whose differences the statistics are, where that is known.
     """
     if not np.isfinite(values).all():
         raise ValueError(
@@ -144,7 +168,7 @@ def permutation_result(
         )
     return TestResult(
         statistic=float(values[0]),
-        pvalue=share_reaching_first(values),
+        pvalue=share_reaching_first(values, _CANCELLED * size),
         test=test,
         method="exact" if relabelings.exhaustive else "permutation",
         n=samples.n,
@@ -155,9 +179,9 @@ def permutation_result(
     )
 
 
-def share_reaching_first(values: Statistics) -> float:
+def share_reaching_first(values: Statistics, tolerance: float = 0.0) -> float:
     """Share of values that reach the first one, which counts itself; ties up to rounding count."""
-    return float(np.mean(values >= values[0] - tie_tolerance(values)))
+    return float(np.mean(values >= values[0] - max(tie_tolerance(values), tolerance)))
 
 
 def standard_scores(values: Statistics) -> Statistics:

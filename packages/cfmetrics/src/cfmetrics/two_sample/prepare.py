@@ -107,6 +107,11 @@ def middle(rows: Array) -> Array:
 def prepare(x: Array, y: Array, nan_policy: NanPolicy, *, test: str) -> Samples:
     """Check two samples of shape (n, d) or (n,), and treat missing values as `nan_policy` says."""
     _validate.choice("nan_policy", nan_policy, NAN_POLICIES)
+    if _validate.is_dask(x) or _validate.is_dask(y):
+        raise TypeError(
+            f"x or y is a Dask array, which {test} does not take; call cf_2samp, which does, "
+            f"or pass x.compute() and y.compute()"
+        )
     xp, arrays = _validate.float_arrays({"x": x, "y": y}, finite=False)
     if _validate.is_torch(x):
         for name, array in (("x", x), ("y", y)):

@@ -6,7 +6,7 @@ from cfmetrics import _validate, kernels
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import RNG
 from cfmetrics.two_sample.features import find_bandwidth, standardise
-from cfmetrics.two_sample.permutation import Statistics, kernel_sums, permutation_result
+from cfmetrics.two_sample.permutation import KernelSums, Statistics, kernel_sums, permutation_result
 from cfmetrics.two_sample.prepare import NanPolicy, Samples, prepare, undefined_result
 from cfmetrics.two_sample.relabel import Relabelings
 from cfmetrics.two_sample.result import TestResult
@@ -79,9 +79,12 @@ def mmd_2samp(
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
     _afford_labels(samples, relabelings)
     sums = kernel_sums(samples, relabelings, _tiles(samples, form, sigmas[0]))
-    values = _unbiased(samples, *sums) * (sigmas[0] ** 2 if kernel == "linear" else 1.0)
+    unit = sigmas[0] * sigmas[0] if kernel == "linear" else 1.0
+    values = _unbiased(samples, sums) * unit
     details = {"bandwidth": sigmas[0] if len(sigmas) == 1 else sigmas}
-    return permutation_result(values, samples, relabelings, test="mmd_2samp", details=details)
+    return permutation_result(
+        values, samples, relabelings, test="mmd_2samp", details=details, size=sums.size * unit
+    )
 
 
 def energy_2samp(
@@ -129,10 +132,12 @@ def energy_2samp(
     _afford_labels(samples, relabelings)
     unit = _reach(samples)  # Only keeps float32 in its range.
     kernel = _tiles(samples, kernels.Kernel("minus_distance"), unit)
-    within_x, between, within_y = kernel_sums(samples, relabelings, kernel)
+    sums = kernel_sums(samples, relabelings, kernel)
     n, m = samples.n, samples.m
-    values = unit * (within_x / n**2 + within_y / m**2 - 2 * between / (n * m))
-    return permutation_result(values, samples, relabelings, test="energy_2samp", details={})
+    values = unit * (sums.within_x / n**2 + sums.within_y / m**2 - 2 * sums.between / (n * m))
+    return permutation_result(
+        values, samples, relabelings, test="energy_2samp", details={}, size=sums.size * unit
+    )
 
 
 def _reach(samples: Samples) -> float:
@@ -155,11 +160,10 @@ def _tiles(samples: Samples, form: kernels.Kernel, unit: float) -> Callable[[Arr
     return tile
 
 
-def _unbiased(
-    samples: Samples, within_x: Statistics, between: Statistics, within_y: Statistics
-) -> Statistics:
+def _unbiased(samples: Samples, sums: KernelSums) -> Statistics:
     n, m = samples.n, samples.m
-    values: Statistics = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2 * between / (n * m)
+    within = sums.within_x / (n * (n - 1)) + sums.within_y / (m * (m - 1))
+    values: Statistics = within - 2 * sums.between / (n * m)
     return values
 
 

@@ -21,7 +21,8 @@ class TestResult:
         statistic: Value of the test statistic. Large values speak against equal distributions.
         pvalue: Probability, where the distributions are equal, of a statistic at least this large.
         test: Name of the test function.
-        method: "permutation" (random relabelings), "exact" (every relabeling) or "asymptotic".
+        method: "permutation" (random relabelings), "exact" (every relabeling), "asymptotic" or
+            "epps_singleton".
         n: Number of observations of x that were used.
         m: Number of observations of y that were used.
         n_features: Number of features d.

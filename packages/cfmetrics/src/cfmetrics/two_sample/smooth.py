@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cfmetrics import _validate
 from cfmetrics._validate import Array
 from cfmetrics.frequencies import RNG
-from cfmetrics.two_sample.asymptotic import enough_observations, wald_test
+from cfmetrics.two_sample.asymptotic import enough_in_both, enough_observations, wald_test
 from cfmetrics.two_sample.features import (
     MEDIAN_POINTS,
     CosSin,
@@ -113,7 +113,7 @@ def scf_2samp(
         _validate.affordable("n_frequencies", wanted, 2 * 8 * wanted * samples.n_features)
         points = generator.standard_normal((wanted, samples.n_features))
     n, m = samples.n, samples.m
-    enough_observations(2 * len(points), n, m)
+    (enough_in_both if method == "asymptotic" else enough_observations)(2 * len(points), n, m)
     centre = np.median(some_rows(samples, MEDIAN_POINTS, generator), axis=0)
     features = SmoothCosSin(cos_sin(samples, points, unit, _like(centre, samples)), unit)
     details = {"bandwidth": unit, "frequencies": points / unit}
