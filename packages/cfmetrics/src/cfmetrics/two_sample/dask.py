@@ -17,7 +17,7 @@ from cfmetrics import _validate
 from cfmetrics.state import CFState
 from cfmetrics.two_sample.features import CosSin
 from cfmetrics.two_sample.permutation import Statistics, block_sums, pieces
-from cfmetrics.two_sample.prepare import NAN_POLICIES, NanPolicy, centre_step, middle
+from cfmetrics.two_sample.prepare import NAN_POLICIES, NanPolicy, TwoSamples, centre_step, middle
 from cfmetrics.two_sample.relabel import BLOCK_ROWS, Relabelings
 
 _FAN_IN = 8
@@ -25,27 +25,10 @@ _FAN_IN = 8
 
 
 @dataclass(frozen=True, slots=True)
-class DaskSamples:
+class DaskSamples(TwoSamples):
     """Two checked Dask arrays of shape (n, d) and (m, d), whose row chunks end with blocks."""
 
-    x: Any
-    y: Any
     point: NDArray[np.float64]
-
-    @property
-    def n(self) -> int:
-        """Number of observations in x."""
-        return int(self.x.shape[0])
-
-    @property
-    def m(self) -> int:
-        """Number of observations in y."""
-        return int(self.y.shape[0])
-
-    @property
-    def n_features(self) -> int:
-        """Number of features."""
-        return int(self.x.shape[1])
 
     def centre(self) -> NDArray[np.float64]:
         """Give a point amid the pooled sample, of shape (d,)."""

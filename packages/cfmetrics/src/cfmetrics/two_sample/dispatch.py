@@ -108,8 +108,6 @@ def _permute(
     if samples.has_nan:
         return undefined_result(samples, test=name, method="permutation")
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
-    size = len(relabelings) * (samples.n + samples.m)
-    _validate.affordable("n_resamples", resamples, size)
     pooled = samples.xp.concat((samples.x, samples.y))
     if np.ndim(x) == 1:
         pooled = pooled[:, 0]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cfmetrics import _numerics, _validate
 from cfmetrics._validate import Array
+from cfmetrics.two_sample.features import to_numpy
 from cfmetrics.two_sample.prepare import Samples, TwoSamples
 from cfmetrics.two_sample.relabel import Relabelings
 from cfmetrics.two_sample.result import TestResult
@@ -57,7 +58,7 @@ def mean_differences(
     for index, block in enumerate(relabelings.blocks()):
         labels = relabelings.block(index)
         total = total + block_sums(samples.rows(block), labels, n / (n + m), features, origin)
-    return _numpy(total) * ((n + m) / (n * m))
+    return to_numpy(total) * ((n + m) / (n * m))
 
 
 def block_sums(
@@ -109,11 +110,11 @@ def kernel_sums(
     Returns:
         The sums, and the size of what cancels in their differences.
     """
-    xp, share = samples.xp, samples.n / (samples.n + samples.m)
+    share = samples.n / (samples.n + samples.m)
     labels = relabelings.all()
     tiles = [tile for block in relabelings.blocks() for tile in pieces(block, _TILE_ROWS)]
     some = samples.rows(pieces(tiles[0], _TYPICAL_ROWS)[0])
-    typical = float(np.float32(np.median(_numpy(kernel(some, some)))))
+    typical = float(np.float32(np.median(to_numpy(kernel(some, some)))))
     centred = np.zeros(len(relabelings))  # w' K w with the weights w = label - share
     degrees = np.zeros(samples.n + samples.m)  # K 1
     size = 0.0
@@ -121,17 +122,17 @@ def kernel_sums(
         for columns in tiles[i:]:
             k = kernel(samples.rows(rows), samples.rows(columns))
             k -= typical  # Added again below: a constant must leave no rounding error.
-            if columns == rows:
-                zero_diagonal(k)
-            else:
-                degrees[columns] += _numpy(k.sum(axis=0, dtype=xp.float64))
-            degrees[rows] += _numpy(k.sum(axis=1, dtype=xp.float64))
             # In float64: the weights of the observed labeling are constant over a tile, so that
             # rounding errors would add up there and cancel for random labels.
             k = _wide(k)
+            if columns == rows:
+                zero_diagonal(k)
+            else:
+                degrees[columns] += to_numpy(k.sum(axis=0))
+            degrees[rows] += to_numpy(k.sum(axis=1))
             left = _numerics.matmul(_wide(_weights(labels[:, rows], share, k)), k)
             product = (left * _wide(_weights(labels[:, columns], share, k))).sum(axis=1)
-            centred += _numpy(product) * (1 if columns == rows else 2)
+            centred += to_numpy(product) * (1 if columns == rows else 2)
             size += float(abs(k).sum()) * (1 if columns == rows else 2)
     degree = sum(labels[:, tile].astype(np.float64) @ degrees[tile] for tile in tiles)
     everything = degrees.sum()
@@ -228,10 +229,3 @@ def _wide(array: Array) -> Array:
     if not _validate.is_torch(array):
         return array.astype(np.float64)
     return array.double() if array.device.type != "mps" else array
-
-
-def _numpy(array: Array) -> Statistics:
-    """Convert to a NumPy array in float64."""
-    if _validate.is_torch(array):
-        array = array.detach().cpu().numpy()
-    return np.asarray(array, dtype=np.float64)

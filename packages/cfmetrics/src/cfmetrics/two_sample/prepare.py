@@ -1,8 +1,9 @@
 """From the arguments of a test to two clean samples: checks, missing values, centring."""
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -20,40 +21,12 @@ _CENTRE_ROWS = 512
 """Least number of observations, if there are as many, from which the centre is found."""
 
 
-class TwoSamples(Protocol):
-    """What a test needs to know of two samples, wherever they are."""
-
-    @property
-    def x(self) -> Array:
-        """Sample of shape (n, d)."""
-
-    @property
-    def y(self) -> Array:
-        """Sample of shape (m, d)."""
-
-    @property
-    def n(self) -> int:
-        """Number of observations in x."""
-
-    @property
-    def m(self) -> int:
-        """Number of observations in y."""
-
-    @property
-    def n_features(self) -> int:
-        """Number of features."""
-
-    def centre(self) -> Array:
-        """Give a point amid the pooled sample, of shape (d,)."""
-
-
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Two checked samples, (n, d) and (m, d), of one library, dtype and device."""
+class TwoSamples(ABC):
+    """What a test needs to know of two samples, (n, d) and (m, d), wherever they are."""
 
     x: Array
     y: Array
-    xp: Namespace
 
     @property
     def n(self) -> int:
@@ -70,12 +43,17 @@ class Samples:
         """Number of features."""
         return int(self.x.shape[1])
 
-    @property
-    def has_nan(self) -> bool:
-        """Whether NaN was kept, as "propagate" does."""
-        return not bool(self.xp.isfinite(self.x.sum() + self.y.sum())) and any(
-            bool(self.xp.isnan(a).any()) for a in (self.x, self.y)
-        )
+    @abstractmethod
+    def centre(self) -> Array:
+        """Give a point amid the pooled sample, of shape (d,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples(TwoSamples):
+    """Two checked samples of one library, dtype and device; `has_nan` where NaN was kept."""
+
+    xp: Namespace
+    has_nan: bool = False
 
     def rows(self, block: slice) -> Array:
         """Give rows of the pooled sample, x before y; the block must lie within one of them."""
@@ -125,15 +103,17 @@ def prepare(x: Array, y: Array, nan_policy: NanPolicy, *, test: str) -> Samples:
     wide = max((first.dtype, second.dtype), key=lambda dtype: int(dtype.itemsize))
     wide = xp.float32 if wide.itemsize < 4 else wide
     first, second = (xp.astype(a, wide, copy=False) for a in (first, second))
-    samples = Samples(first, second, xp)
-    if samples.has_nan:
+    has_nan = nan_policy == "propagate" and any(
+        bool(xp.isnan(array).any()) for array in (first, second)
+    )
+    if has_nan:
         warnings.warn(
             f"x or y holds NaN, so {test} returns NaN; pass nan_policy='omit' to leave out the "
             f"observations with NaN",
             RuntimeWarning,
             stacklevel=3,
         )
-    return samples
+    return Samples(first, second, xp, has_nan)
 
 
 def undefined_result(samples: Samples, *, test: str, method: str) -> TestResult:

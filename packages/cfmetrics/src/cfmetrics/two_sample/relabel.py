@@ -91,6 +91,7 @@ class Relabelings:
 
     def all(self) -> NDArray[np.bool_]:
         """Give the labels of all rows, of shape (len(self), n + m)."""
+        _validate.affordable("n_resamples", len(self) - 1, len(self) * (self.n + self.m))
         labels = np.empty((len(self), self.n + self.m), dtype=np.bool_)
         for index, rows in enumerate(self.blocks()):
             labels[:, rows] = self.block(index)

@@ -68,8 +68,6 @@ def sliced_wasserstein_2samp(
         return undefined_result(samples, test="sliced_wasserstein_2samp", method="permutation")
     projections = _directions(directions, samples.n_features, generator)
     relabelings = Relabelings(samples.n, samples.m, resamples, generator)
-    size = len(relabelings) * (samples.n + samples.m)
-    _validate.affordable("n_resamples", resamples, size)
     values = _mean_wasserstein(samples, relabelings, projections)
     return permutation_result(
         values,
