@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save
+from torch.utils.data import DataLoader
 
 from dd_core import ArtifactError, DistilledSet
+from dd_core.augment import normalize
+from dd_core.decoding import decode
 
 
 def example() -> DistilledSet:
@@ -72,14 +78,164 @@ def test_truncated_manifest_and_other_format(tmp_path):
     path.write_text(content[:100])
     with pytest.raises(ArtifactError, match="damaged"):
         DistilledSet.load(tmp_path)
-    path.write_text(content.replace('"format": 1', '"format": 7'))
+    path.write_text(content.replace('"format": 2', '"format": 7'))
     with pytest.raises(ArtifactError, match="format 7"):
         DistilledSet.load(tmp_path)
-    manifest = json.loads(content)
-    del manifest["normalization"]
+
+
+def test_a_changed_manifest_is_refused_but_not_its_layout(tmp_path):
+    example().save(tmp_path)
+    path = tmp_path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest, indent=7, sort_keys=True))
+    assert DistilledSet.load(tmp_path).class_names == ("cat", "dog")
+    manifest["class_names"] = ["dog", "cat"]
     path.write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="lacks a field"):
+    with pytest.raises(ArtifactError, match="damaged or was changed"):
         DistilledSet.load(tmp_path)
+
+
+def write_format_1(folder):
+    """What the version before wrote."""
+    data = example()
+    content = save({"images": data.images, "labels": data.labels})
+    manifest = {
+        "format": 1,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "factor": 2,
+        "normalization": {"mean": list(data.mean), "std": list(data.std)},
+        "class_names": list(data.class_names),
+        "provenance": {"seed": 1},
+    }
+    (folder / "distilled.safetensors").write_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return manifest
+
+
+def test_the_format_before_is_read(tmp_path):
+    write_format_1(tmp_path)
+    loaded = DistilledSet.load(tmp_path)
+    assert torch.equal(loaded.images, example().images) and loaded.mean == example().mean
+    assert (loaded.decode, loaded.value_range, loaded.soft_labels) == ("single", (0, 1), None)
+
+
+@pytest.mark.parametrize("field", ["normalization", "factor", "class_names", "provenance"])
+@pytest.mark.parametrize("value", [None, 7.5, "x"])
+def test_a_lacking_or_senseless_field_is_one_error(tmp_path, field, value):
+    manifest = write_format_1(tmp_path)
+    manifest[field] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError):
+        DistilledSet.load(tmp_path)
+    del manifest[field]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=f"lacks a field.*{field}"):
+        DistilledSet.load(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["single", "multi", "bound"])
+def test_everything_comes_back(tmp_path, form):
+    views = {"single": 16, "multi": 20, "bound": 10}[form]
+    soft = torch.rand(views, 2).softmax(1)
+    whole = replace(
+        example(), images=example().images * 3 - 1, value_range=(-1.0, 2.0), decode=form, bound=5,
+        soft_labels=soft,
+    )  # fmt: skip
+    whole.save(tmp_path)
+    loaded = DistilledSet.load(str(tmp_path))
+    assert torch.equal(loaded.images, whole.images) and torch.equal(loaded.soft_labels, soft)
+    assert (loaded.decode, loaded.bound, loaded.value_range) == (form, 5, (-1.0, 2.0))
+
+
+@pytest.mark.parametrize("form", ["single", "multi", "bound"])
+def test_views_are_those_of_decoding_class_by_class(form):
+    """Also where the images are not sorted by class, and classes are of different sizes."""
+    labels = torch.tensor([1, 0, 1, 1, 0])
+    pixels = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    data = DistilledSet(pixels, labels, 2, (0.5,), (0.2,), ("a", "b"), decode=form, bound=6)
+    views, of = data.decoded()
+    assert len(views) == len(of) == int(data.view_counts.sum())
+    for c in (0, 1):
+        expected = decode(pixels[labels == c][None], 2, form, 6)[0]
+        assert torch.equal(views[of == c], expected)
+
+
+def test_dataset_items_are_normalised_views_and_labels():
+    data = example()
+    views, labels = data.decoded()
+    dataset = data.as_dataset()
+    assert len(dataset) == 16
+    image, label = dataset[5]
+    assert torch.equal(image, normalize(views, data.mean, data.std)[5])
+    assert label.dtype == torch.int64 and label == labels[5]
+    batch, of = next(iter(DataLoader(dataset, batch_size=16)))
+    assert batch.shape == (16, 3, 8, 8) and torch.equal(of, labels)
+
+
+def test_soft_labels_of_images_are_shared_by_their_views():
+    soft = torch.tensor([[0.7, 0.3], [0.6, 0.4], [0.1, 0.9], [0.2, 0.8]])
+    by_image = replace(example(), soft_labels=soft)
+    assert torch.equal(by_image.soft_targets(), soft.repeat_interleave(4, 0))
+    by_view = replace(example(), soft_labels=soft.repeat_interleave(4, 0))
+    assert torch.equal(by_view.soft_targets(), by_image.soft_targets())
+    assert torch.equal(by_view.as_dataset(soft=True)[6][1], soft[1])
+
+
+def test_soft_dataset_needs_soft_labels():
+    with pytest.raises(ArtifactError, match="no soft_labels"):
+        example().as_dataset(soft=True)
+
+
+def test_unwritable_provenance_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ArtifactError, match="provenance"):
+        replace(example(), provenance={"x": object()}).save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+NAN = float("nan")
+FAULTS = [
+    ({"images": torch.zeros(4, 8, 8)}, "images have shape"),
+    ({"images": torch.zeros(0, 3, 8, 8), "labels": torch.zeros(0).long()}, "not empty"),
+    ({"images": torch.zeros(4, 3, 8, 6)}, "square"),
+    ({"images": torch.zeros(4, 3, 8, 8).double()}, "images are torch.float64"),
+    ({"labels": torch.tensor([0, 0, 1])}, "images have shape"),
+    ({"labels": torch.tensor([0.0, 0, 1, 1])}, "labels torch.float32"),
+    ({"labels": torch.tensor([0, 0, 1, 2])}, "labels run from 0 to 2"),
+    ({"labels": torch.tensor([0, -1, 1, 1])}, "labels run from -1"),
+    ({"labels": torch.zeros(4).long()}, "class 'dog' \\(label 1\\) has no image"),
+    ({"mean": (0.5,)}, "mean and std have 1 and 3"),
+    ({"std": (0.2, 0.0, 0.2)}, "positive std"),
+    ({"mean": (0.2, NAN, 0.2)}, "finite numbers"),
+    ({"images": torch.full((4, 3, 8, 8), NAN)}, "images hold NaN"),
+    ({"images": torch.full((4, 3, 8, 8), 1.5)}, "outside value_range"),
+    ({"images": torch.full((4, 3, 8, 8), -0.5)}, "images run from -0.5"),
+    ({"value_range": (0.0, NAN)}, "value_range"),
+    ({"factor": 3}, "factor is 3"),
+    ({"factor": 0}, "factor is 0"),
+    ({"factor": 2.0}, "factor is 2.0"),
+    ({"decode": "zoom"}, "decode is 'zoom'"),
+    ({"decode": "bound", "bound": 1}, "bound is 1, fewer than the 2 images"),
+    ({"class_names": ("cat", 2)}, "class_names"),
+    ({"soft_labels": torch.full((3, 2), 0.5)}, "soft_labels have shape"),
+    ({"soft_labels": torch.full((4, 3), 1 / 3)}, "soft_labels have shape"),
+    ({"soft_labels": torch.full((4, 2), 0.4)}, "not probabilities"),
+    ({"soft_labels": torch.tensor([[1.5, -0.5]] * 4)}, "not probabilities"),
+    ({"soft_labels": torch.full((4, 2), NAN)}, "not finite"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), FAULTS)
+def test_each_fault_has_its_message(changes, message):
+    with pytest.raises(ArtifactError, match=message):
+        replace(example(), **changes)
+
+
+def test_free_pixels_are_kept_with_their_range(tmp_path):
+    pixels = example().images * 4 - 2
+    free = replace(example(), images=pixels, value_range=DistilledSet.range_of(pixels))
+    free.save(tmp_path)
+    assert torch.equal(DistilledSet.load(tmp_path).images, pixels)
+    assert DistilledSet.range_of(example().images) == (0.0, 1.0)
 
 
 def test_factor_must_divide():

@@ -8,7 +8,8 @@ import pickle
 import numpy as np
 import pytest
 
-from dd_core import DataError, datasets, read_cifar10, read_npz
+from dd_core import DataError, read_cifar10, read_npz
+from dd_core.datasets import cifar
 
 NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
 
@@ -34,7 +35,7 @@ def binary(batches, tmp_path, monkeypatch):
         content = np.concatenate([labels[:, None], pixels], 1).tobytes()
         (folder / f"{name}.bin").write_bytes(content)
         sums[name] = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(datasets, "_BINARY_SHA256", sums)
+    monkeypatch.setattr(cifar, "_BINARY_SHA256", sums)
     return folder
 
 
@@ -47,7 +48,7 @@ def pickled(batches, tmp_path, monkeypatch):
         content = pickle.dumps({b"data": pixels, b"labels": labels.tolist()})
         (folder / name).write_bytes(content)
         sums[name] = hashlib.md5(content).hexdigest()
-    monkeypatch.setattr(datasets, "_PICKLED_MD5", sums)
+    monkeypatch.setattr(cifar, "_PICKLED_MD5", sums)
     return folder
 
 
@@ -79,7 +80,7 @@ def test_damaged_batch_is_named_and_a_pickle_not_opened(layout, request, monkeyp
         opened.append(content)
         return original(content, **options)
 
-    monkeypatch.setattr(datasets.pickle, "loads", loads)
+    monkeypatch.setattr(cifar.pickle, "loads", loads)
     with pytest.raises(DataError, match=rf"{path.name} is damaged or not the official file"):
         read_cifar10(folder)
     assert bytes(content) not in opened

@@ -35,6 +35,16 @@ def test_methods_are_found_by_label() -> None:
     assert changed["methods"][0]["settings"]["ipc"] == 5
 
 
+def test_terms_are_found_by_name() -> None:
+    raw = {"settings": {"objectives": [{"name": "dm"}, {"name": "style_moments", "weight": 1}]}}
+    pairs = ["settings.objectives.style_moments.weight=3", "settings.objectives.dm.options.x=2"]
+    assert apply_overrides(raw, pairs)["settings"]["objectives"] == [
+        {"name": "dm", "options": {"x": 2}}, {"name": "style_moments", "weight": 3},
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match="no 'ncfm' here; there is dm, style_moments"):
+        apply_overrides(raw, ["settings.objectives.ncfm.weight=3"])
+
+
 def test_the_original_is_left_alone() -> None:
     apply_overrides(RAW, ["seed=5", "students.epochs=9"])
     assert RAW["seed"] == 0
@@ -78,4 +88,20 @@ def test_smoke_shrinks_every_recipe_and_nothing_else() -> None:
             else:
                 assert after["settings"]["iterations"] < before["settings"]["iterations"]
                 assert after["settings"]["synthetic"] == before["settings"]["synthetic"]
+                for old, new in zip(
+                    before["settings"]["objectives"], after["settings"]["objectives"], strict=True
+                ):
+                    shrunk = {"n_frequencies": 32} if "n_frequencies" in old["options"] else {}
+                    assert new == {**old, "options": {**old["options"], **shrunk}}
                 assert after.get("published", {}).get("comparable", False) is False
+
+
+def test_smoke_shrinks_options_that_are_there_and_only_shrinks() -> None:
+    options = {"n_frequencies": 8, "n_components": 64, "alpha": 0.5}
+    terms = [{"name": "ncfm", "options": options}, {"name": "dm"}, 3, {"options": 3}]
+    (method,) = smoke({"methods": [{"kind": "distill", "settings": {"objectives": terms}}]})[
+        "methods"
+    ]
+    shrunk = {"n_frequencies": 8, "n_components": 2, "alpha": 0.5}
+    expected = [{"name": "ncfm", "options": shrunk}, {"name": "dm"}, 3, {"options": 3}]
+    assert method["settings"]["objectives"] == expected

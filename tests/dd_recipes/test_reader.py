@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from dd_core.errors import SettingsError
+from dd_core.objectives import build_objective
+from dd_core.settings import DistillSettings, Term
 from dd_recipes.catalog import Entry, entries, find
 from dd_recipes.reader import load_recipe, read_recipe
 from dd_recipes.recipe import Recipe
@@ -38,7 +40,7 @@ def test_every_recipe_names_its_own_command() -> None:
 
 
 def unwritten(written: dict[str, Any], value: object, path: str) -> list[str]:
-    """Fields of a settings dataclass that a recipe leaves to their defaults."""
+    """Fields of a settings dataclass, or options, that a recipe leaves to their defaults."""
     assert is_dataclass(value)
     found = []
     for field in fields(value):
@@ -47,6 +49,11 @@ def unwritten(written: dict[str, Any], value: object, path: str) -> list[str]:
             found.append(f"{path}.{field.name}")
         elif is_dataclass(inner):
             found += unwritten(written[field.name], inner, f"{path}.{field.name}")
+        elif field.name == "objectives":
+            for table, term in zip(written["objectives"], inner, strict=True):
+                found += unwritten(table, term, f"{path}.{term.name}")
+                objective = build_objective(term.name, term.options)
+                found += unwritten(table["options"], objective, f"{path}.{term.name}.options")
     return found
 
 
@@ -121,6 +128,77 @@ def test_dd_core_judges_what_does_not_go_together() -> None:
     assert mistake.startswith("methods.dm.settings: calibration is 1.0 but extractor is 'random'")
 
 
+NCFM = "methods.ncfm.settings.objectives"
+
+
+@pytest.mark.parametrize(
+    ("override", "path", "words"),
+    [
+        (f"{NCFM}.ncfm.options.alhpa=1", f"{NCFM}.ncfm.options.alhpa", "did you mean alpha?"),
+        (f"{NCFM}.ncfm.options.alpha=2.0", f"{NCFM}.ncfm.options.alpha", "alpha is 2.0"),
+        (f"{NCFM}.ncfm.options.alpha=high", f"{NCFM}.ncfm.options.alpha", "a number"),
+        (f"{NCFM}.ncfm.options.alpha=nan", f"{NCFM}.ncfm.options.alpha", "finite number"),
+        (f"{NCFM}.ncfm.options.alpha=[1]", f"{NCFM}.ncfm.options.alpha", "[1] was given"),
+        (f"{NCFM}.ncfm.options.n_frequencies=8.0", f"{NCFM}.ncfm.options.n_frequencies", "8.0"),
+        (f"{NCFM}.ncfm.options=3", f"{NCFM}.ncfm.options", "3 was given"),
+        (f"{NCFM}.ncfm.wieght=3", f"{NCFM}.ncfm.wieght", "did you mean weight?"),
+        (f"{NCFM}.ncfm.weight=-1", f"{NCFM}.ncfm", "weight is -1"),
+        (f"{NCFM}.ncfm.weight=inf", f"{NCFM}.ncfm.weight", "finite"),
+        (f"{NCFM}.ncfm.name=ncmf", f"{NCFM}.ncmf", "there is no objective 'ncmf'"),
+        (f"{NCFM}=[]", "methods.ncfm.settings", "objectives is empty"),
+        (f"{NCFM}=3", NCFM, "3 was given"),
+        (f"{NCFM}=[3]", f"{NCFM}.1", "3 was given"),
+        (f"{NCFM}=[{{weight=1}}]", f"{NCFM}.1.name", "missing"),
+        (f'{NCFM}=[{{name="dm"}}, {{name="dm"}}]', "methods.ncfm.settings", "only once"),
+    ],
+)
+def test_a_mistake_in_a_term_is_reported_once_with_its_path(
+    override: str, path: str, words: str
+) -> None:
+    (mistake,) = mistakes(override)
+    assert mistake.startswith(f"{path}: ")
+    assert words in mistake
+
+
+def test_options_that_do_not_go_together_are_a_mistake_of_the_options() -> None:
+    # Neither alone is wrong: 24 frequencies are not a multiple of the 16 repeats of psi tanh.
+    (mistake,) = mistakes(f"{NCFM}.ncfm.options.psi=tanh", f"{NCFM}.ncfm.options.n_frequencies=24")
+    assert mistake.startswith(f"{NCFM}.ncfm.options: n_frequencies is 24 and repeats is 16")
+
+
+def test_all_mistakes_of_all_terms_are_reported() -> None:
+    terms = '[{name="ncfm", options={alpha=7, n_frequencies="x"}}, {name="mmm"}]'
+    found = mistakes(f"{NCFM}={terms}", "methods.ncfm.settings.iterations=0")
+    starts = (".ncfm.options.alpha:", ".ncfm.options.n_frequencies:", ".mmm: there is no")
+    expected = [*(f"{NCFM}{start}" for start in starts), "methods.ncfm.settings: iterations is 0"]
+    assert len(found) == len(expected)
+    for start in expected:
+        assert any(mistake.startswith(start) for mistake in found), (start, found)
+
+
+def test_terms_are_set_by_name_and_as_a_whole() -> None:
+    def objectives(*overrides: str) -> tuple[Term, ...]:
+        settings = load_recipe(QUICKSTART, overrides=overrides).methods[3].settings
+        assert isinstance(settings, DistillSettings)
+        return settings.objectives
+
+    (term,) = objectives(f"{NCFM}.ncfm.options.n_frequencies=64", f"{NCFM}.ncfm.weight=2")
+    assert (term.name, term.weight, term.options["n_frequencies"]) == ("ncfm", 2.0, 64)
+    whole = f'{NCFM}=[{{name="dm", weight=0.5}}, {{name="ncfm"}}]'
+    assert objectives(whole) == (Term("dm", 0.5), Term("ncfm"))
+    later = objectives(whole, f"{NCFM}.ncfm.options.alpha=0.7")
+    assert later == (Term("dm", 0.5), Term("ncfm", 1.0, {"alpha": 0.7}))
+
+
+@pytest.mark.parametrize("init", ["noise", "file"])
+def test_random_means_real_images(init: str) -> None:
+    (mistake,) = mistakes(
+        f"methods.random-real.settings.init={init}",
+        f"methods.random-real.settings.init_file={'a' if init == 'file' else ''}",
+    )
+    assert "no choice of real images" in mistake
+
+
 def test_methods_need_different_names() -> None:
     (mistake,) = mistakes("methods.dm.label=ncfm!")
     assert "two methods have this name" in mistake
@@ -159,3 +237,5 @@ def test_computation_ignores_words() -> None:
     assert computed("title=other", "methods.dm.about=other") == computed()
     assert computed("students.students=1") != computed()
     assert computed("methods.dm.settings.hold=2") != computed()
+    assert computed(f"{NCFM}.ncfm.options.alpha=0.6") != computed()
+    assert computed(f"{NCFM}.ncfm.weight=200") != computed()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from dd_core.settings import DistillSettings, SyntheticSettings
 from dd_recipes.catalog import find
@@ -13,6 +14,15 @@ def test_a_method_knows_its_kind_and_its_set() -> None:
     distilled = Method("NCFM", "", DistillSettings(synthetic=SyntheticSettings(ipc=4)))
     assert (chosen.kind, chosen.slug, chosen.synthetic.ipc) == ("random", "random-real", 3)
     assert (distilled.kind, distilled.slug, distilled.synthetic.ipc) == ("distill", "ncfm", 4)
+
+
+def test_a_method_counts_its_training_images() -> None:
+    packed = SyntheticSettings(ipc=3, factor=2, decode="multi")
+    assert Method("packed", "", packed).views == 3 * (4 + 1)
+    assert Method("packed", "", replace(packed, decode="bound", bound=6)).views == 4 + 1 + 1
+    whole = Method("whole", "", replace(packed, init="real"))
+    assert (whole.factor, whole.views) == (1, 3)
+    assert Method("distilled", "", DistillSettings(synthetic=packed)).views == 15
 
 
 def test_tables_are_json_and_name_the_kinds() -> None:

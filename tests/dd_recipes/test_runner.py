@@ -176,7 +176,8 @@ def test_without_blended_extractors_there_is_no_pool(tiny: Recipe, tmp_path: Pat
 def test_a_nan_stops_the_run_and_keeps_what_was_complete(tiny: Recipe, tmp_path: Path) -> None:
     real, ncfm = tiny.methods[0], tiny.methods[3]
     assert isinstance(ncfm.settings, DistillSettings)
-    wild = replace(ncfm, settings=replace(ncfm.settings, loss_scale=1e38))
+    objectives = (replace(ncfm.settings.objectives[0], weight=1e38),)
+    wild = replace(ncfm, settings=replace(ncfm.settings, objectives=objectives))
     recipe = replace(tiny, methods=(real, wild))
     with pytest.raises(NonFiniteError):
         reproduce(recipe, tmp_path / "run", hardware=PLAIN)

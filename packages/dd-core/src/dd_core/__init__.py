@@ -22,20 +22,26 @@ from dd_core.errors import (
 from dd_core.evaluation import Evaluation, evaluate
 from dd_core.extractors import ExtractorPool
 from dd_core.images import ImageData, LabeledImages
+from dd_core.memory import MemoryPlan, plan_memory
 from dd_core.minmax import Distiller
+from dd_core.objectives import Objective, build_objective, objective_names
 from dd_core.pretrain import pretrain_pool
+from dd_core.ranks import Ranks, join_ranks
 from dd_core.runtime import Runtime, choose_runtime, environment
 from dd_core.selection import select_random
 from dd_core.settings import (
+    AscentSettings,
     DistillSettings,
     NetworkSettings,
     PretrainSettings,
     StudentSettings,
     SyntheticSettings,
+    Term,
 )
 
 __all__ = [
     "ArtifactError",
+    "AscentSettings",
     "CheckpointError",
     "DataError",
     "DistillSettings",
@@ -46,19 +52,27 @@ __all__ = [
     "ExtractorPool",
     "ImageData",
     "LabeledImages",
+    "MemoryPlan",
     "NetworkSettings",
     "NonFiniteError",
+    "Objective",
     "PretrainSettings",
+    "Ranks",
     "RunError",
     "Runtime",
     "SettingsError",
     "StudentSettings",
     "SyntheticSettings",
+    "Term",
     "UserError",
+    "build_objective",
     "choose_runtime",
     "distill",
     "environment",
     "evaluate",
+    "join_ranks",
+    "objective_names",
+    "plan_memory",
     "pretrain_pool",
     "read_cifar10",
     "read_npz",

@@ -9,17 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
+from dd_core.artifact_checks import check_set
+from dd_core.augment import normalize
 from dd_core.checkpoint import write_atomically
+from dd_core.decoding import Form, decode, factors_of
 from dd_core.errors import ArtifactError
-from dd_core.synthetic import decode
 
 __all__ = ["DistilledSet"]
 
-FORMAT = 1
+FORMAT = 2
+_READABLE = (1, 2)  # 1: no form of decoding, no range, no soft labels, manifest without checksum
 _PIXELS, _MANIFEST = "distilled.safetensors", "manifest.json"
 
 
@@ -28,16 +33,28 @@ class DistilledSet:
     """Synthetic (or selected) images and everything that a training needs to know of them.
 
     Attributes:
-        images: float32 in [0, 1] of shape (n, channels, height, width), not normalised.
-        labels: int64 of shape (n,).
-        factor: Multi-formation rho; each image holds rho x rho views.
+        images: float32 of shape (n, channels, size, size), from 0 to 1 (see ``value_range``), not
+            normalised.
+        labels: int64 of shape (n,), 0 to the number of classes - 1; every class occurs.
+        factor: Multi-formation rho; divides the size.
         mean: Channel means for normalisation.
         std: Channel standard deviations for normalisation.
         class_names: One name a class.
-        provenance: JSON-able: method, settings, data set, seed and so on.
+        provenance: JSON-able: method, settings, data set, seed, preprocessing and so on.
+        decode: How images are cut into views: ``single``, ``multi`` or ``bound``; see
+            `dd_core.decoding`.
+        bound: Most views of a class, for ``bound``.
+        value_range: Lowest and highest pixel that are allowed. Pixels that were free in the
+            distillation may pass 0 and 1; `range_of` gives their range.
+        soft_labels: None, or float32 probabilities of shape (rows, n_classes) with one row an
+            image (all its views share it) or one row a view, in the order of `decoded`. Logits
+            need no form of their own: log-probabilities are logits but for a constant a row,
+            which no softmax sees at any temperature.
+
+    Raises:
+        ArtifactError: A part is of the wrong shape or type, not finite, or out of range.
 
     Example:
-        >>> import torch
         >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,), (0.2,),
         ...                     ("shirt", "bag"))
         >>> images, labels = tiny.decoded()
@@ -52,82 +69,210 @@ class DistilledSet:
     std: tuple[float, ...]
     class_names: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    decode: Form = "single"
+    bound: int = 128
+    value_range: tuple[float, float] = (0.0, 1.0)
+    soft_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
-            raise ArtifactError(
-                f"images have shape {tuple(self.images.shape)} and labels "
-                f"{tuple(self.labels.shape)}; give (n, channels, height, width) and (n,)."
-            )
-        if self.factor < 1 or self.images.shape[-1] % self.factor:
-            raise ArtifactError(
-                f"factor is {self.factor}, which does not divide {self.images.shape[-1]} px."
-            )
+        check_set(self)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Images of each class, before decoding; int64 of shape (n_classes,)."""
+        return torch.bincount(self.labels, minlength=self.n_classes)
 
     @property
     def ipc(self) -> int:
-        """Images per class, before decoding."""
-        return len(self.images) // len(self.class_names)
+        """Images of the largest class, before decoding."""
+        return int(self.class_counts.max())
+
+    @property
+    def view_counts(self) -> Tensor:
+        """Views of each image, int64 of shape (n,)."""
+        counts = [sum(f**2 for f in factors) for factors in self._factors()]
+        return torch.tensor(counts, device=self.labels.device)
+
+    def _factors(self) -> list[tuple[int, ...]]:
+        """The factors that each image is cut by, in the order of the images."""
+        plans = [
+            iter(factors_of(count, self.factor, self.decode, self.bound))
+            for count in self.class_counts.tolist()
+        ]
+        return [next(plans[label]) for label in self.labels.tolist()]
 
     def decoded(self) -> tuple[Tensor, Tensor]:
-        """All views at full size, float32 in [0, 1], and their labels, ready to train on."""
-        views = decode(self.images[:, None], self.factor)
-        return views.flatten(0, 1), self.labels.repeat_interleave(self.factor**2)
+        """All views at full size, float32, and their labels, ready to train on.
+
+        The views of one image stand together, in the order of the images.
+        """
+        counts = self.view_counts
+        if self.decode != "bound":
+            views = decode(self.images[:, None], self.factor, self.decode).flatten(0, 1)
+            return views, self.labels.repeat_interleave(counts)
+        views = self.images.new_empty((int(counts.sum()), *self.images.shape[1:]))
+        starts = counts.cumsum(0) - counts
+        factors = torch.tensor([f for (f,) in self._factors()], device=self.labels.device)
+        for f in set(factors.tolist()):
+            of = (factors == f).nonzero()[:, 0]
+            places = starts[of, None] + torch.arange(f**2, device=of.device)
+            views[places.flatten()] = decode(self.images[of, None], f).flatten(0, 1)
+        return views, self.labels.repeat_interleave(counts)
+
+    def soft_targets(self) -> Tensor:
+        """Probabilities of the classes for every view, of shape (views, n_classes).
+
+        Raises:
+            ArtifactError: The set has no soft labels.
+        """
+        if self.soft_labels is None:
+            raise ArtifactError(
+                "The set has no soft_labels; make them with dd_core.soft_labels.label_with_teacher "
+                "or train with the labels."
+            )
+        counts = self.view_counts
+        if len(self.soft_labels) == int(counts.sum()):
+            return self.soft_labels
+        return self.soft_labels.repeat_interleave(counts.to(self.soft_labels.device), dim=0)
+
+    def as_dataset(self, *, soft: bool = False) -> TensorDataset:
+        """A torch Dataset of all views, decoded and normalised, for any `DataLoader`.
+
+        Args:
+            soft: Give the probabilities of `soft_targets` instead of labels;
+                `torch.nn.functional.cross_entropy` takes both.
+
+        Returns:
+            Items (image, label): float32 of shape (channels, size, size), (x - mean) / std, and
+            int64, or float32 of shape (n_classes,) where ``soft``. Nothing is augmented.
+
+        Raises:
+            ArtifactError: ``soft``, but the set has no soft labels.
+
+        Example:
+            >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,),
+            ...                     (0.2,), ("shirt", "bag"))
+            >>> image, label = tiny.as_dataset()[7]
+            >>> image.shape, int(label)
+            (torch.Size([1, 8, 8]), 1)
+        """
+        views, labels = self.decoded()
+        return TensorDataset(
+            normalize(views, self.mean, self.std), self.soft_targets() if soft else labels
+        )
+
+    @staticmethod
+    def range_of(images: Tensor) -> tuple[float, float]:
+        """The ``value_range`` of free pixels: (0, 1), or wider where a pixel lies outside."""
+        return min(0.0, float(images.min())), max(1.0, float(images.max()))
 
     def save(self, folder: Path) -> None:
-        """Writes ``distilled.safetensors`` and ``manifest.json`` into a folder, atomically each."""
-        content = save({"images": self.images.detach().cpu().contiguous(), "labels": self.labels})
-        manifest = {
-            "format": FORMAT,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "images": list(self.images.shape),
-            "ipc": self.ipc,
-            "factor": self.factor,
-            "decode": "rho x rho grid, row by row; each view enlarged bilinearly to full size",
-            "value_range": [0.0, 1.0],
-            "normalization": {"mean": list(self.mean), "std": list(self.std)},
-            "class_names": list(self.class_names),
-            "provenance": dict(self.provenance),
-        }
+        """Writes ``distilled.safetensors`` and ``manifest.json`` into a folder, atomically each.
+
+        Raises:
+            ArtifactError: ``provenance`` holds what JSON cannot say.
+            OSError: The folder cannot be written.
+        """
+        tensors = {"images": self.images, "labels": self.labels}
+        if self.soft_labels is not None:
+            tensors["soft_labels"] = self.soft_labels
+        content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+        manifest = {**self._manifest(), "sha256": hashlib.sha256(content).hexdigest()}
+        try:
+            manifest["manifest_sha256"] = _digest(manifest)
+        except (TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"provenance cannot be written as JSON ({error}); give texts, numbers, lists and "
+                "dictionaries."
+            ) from None
         write_atomically(folder / _PIXELS, content)
         write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=2).encode())
 
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "images": list(self.images.shape),
+            "ipc": self.ipc,
+            "factor": self.factor,
+            "decode": self.decode,
+            "bound": self.bound,
+            "views": int(self.view_counts.sum()),
+            "view_order": "image by image, by rising factor, row by row; each view enlarged "
+            "bilinearly to the full size",
+            "value_range": list(self.value_range),
+            "normalization": {"mean": list(self.mean), "std": list(self.std)},
+            "class_names": list(self.class_names),
+            "soft_labels": None if self.soft_labels is None else list(self.soft_labels.shape),
+            "provenance": dict(self.provenance),
+        }
+
     @classmethod
-    def load(cls, folder: Path) -> DistilledSet:
-        """Reads what `save` wrote.
+    def load(cls, folder: Path | str) -> DistilledSet:
+        """Reads what `save` wrote, in this format or the one before.
 
         Raises:
             ArtifactError: A file is missing or damaged, or of another format.
         """
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_bytes())
-            content = (folder / _PIXELS).read_bytes()
-        except FileNotFoundError as error:
-            raise ArtifactError(
-                f"{error.filename} is missing; is {folder} a distilled set?"
-            ) from None
-        except ValueError as error:
-            raise ArtifactError(f"{folder / _MANIFEST} is damaged ({error}).") from None
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != FORMAT:
-            raise ArtifactError(
-                f"{folder / _MANIFEST} has format {found}, this version reads {FORMAT}."
-            )
-        if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
-            raise ArtifactError(
-                f"{folder / _PIXELS} is damaged: its SHA-256 is not that of the manifest. "
-                "Copy it again, or distil again."
-            )
+        folder = Path(folder)
+        manifest, content = _read(folder)
         try:
             tensors = load(content)
+            ours = manifest["format"] == FORMAT
+            normalization = manifest["normalization"]
             return cls(
                 tensors["images"],
                 tensors["labels"],
-                int(manifest["factor"]),
-                tuple(manifest["normalization"]["mean"]),
-                tuple(manifest["normalization"]["std"]),
+                manifest["factor"],
+                tuple(normalization["mean"]),
+                tuple(normalization["std"]),
                 tuple(manifest["class_names"]),
-                manifest["provenance"],
+                dict(manifest["provenance"]),
+                decode=manifest["decode"] if ours else "single",
+                bound=manifest["bound"] if ours else 128,
+                value_range=tuple(manifest["value_range"]) if ours else (0.0, 1.0),
+                soft_labels=tensors.get("soft_labels"),
             )
-        except (KeyError, TypeError, SafetensorError) as error:
+        except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ArtifactError(f"{folder} lacks a field of a distilled set ({error}).") from None
+        except ArtifactError as error:
+            raise ArtifactError(f"{folder} does not hold a distilled set: {error}") from None
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of what a manifest says, whatever its line breaks."""
+    facts = {name: value for name, value in manifest.items() if name != "manifest_sha256"}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """The manifest and the bytes of the tensors, when both are whole and belong together."""
+    name = folder / _MANIFEST
+    try:
+        manifest = json.loads(name.read_bytes())
+        content = (folder / _PIXELS).read_bytes()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{error.filename} is missing; is {folder} a distilled set?") from None
+    except OSError as error:
+        raise ArtifactError(f"{error.filename} cannot be read ({error.strerror}).") from None
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{name} is damaged ({error}).") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(found) is not int or found not in _READABLE:
+        readable = " and ".join(map(str, _READABLE))
+        raise ArtifactError(f"{name} has format {found}, this version reads {readable}.")
+    if found == FORMAT and _digest(manifest) != manifest.get("manifest_sha256"):
+        raise ArtifactError(
+            f"{name} is damaged or was changed: its SHA-256 is not the one it holds. Copy it "
+            "again, or make a changed set with DistilledSet and save it."
+        )
+    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
+        raise ArtifactError(
+            f"{folder / _PIXELS} is damaged: its SHA-256 is not that of the manifest. "
+            "Copy it again, or distil again."
+        )
+    return manifest, content

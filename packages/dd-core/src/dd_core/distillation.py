@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import fingerprint, load_state, save_state, write_atomically
@@ -16,8 +17,10 @@ from dd_core.errors import CheckpointError, NonFiniteError
 from dd_core.events import Listener, Message, ignore
 from dd_core.extractors import ExtractorPool
 from dd_core.images import LabeledImages
+from dd_core.memory import is_out_of_memory, plan_memory
 from dd_core.minmax import Distiller
 from dd_core.progress import Phase
+from dd_core.ranks import Ranks
 from dd_core.runtime import Runtime
 from dd_core.selection import as_distilled
 from dd_core.settings import DistillSettings, NetworkSettings
@@ -25,6 +28,7 @@ from dd_core.settings import DistillSettings, NetworkSettings
 __all__ = ["Distillation", "distill"]
 
 _COMPLETE = "complete.json"
+_ASK_INTERVAL = 10
 
 
 @dataclass(frozen=True)
@@ -54,84 +58,153 @@ def distill(
     listen: Listener = ignore,
     phase: str | None = None,
     checkpoint_seconds: float = 5.0,
+    memory_budget: int | None = None,
+    ranks: Ranks | None = None,
 ) -> Distillation:
     """Distils a set, storing its state now and then; a second call goes on from there.
 
     On the same CPU an interrupted and resumed run gives the same pixels, bit for bit. On CUDA the
     backward pass of bilinear resampling adds in no fixed order, so there they agree to rounding.
 
+    Where memory runs out, half as many images are computed at once from then on, with one line in
+    the log; numbers change by rounding only.
+
     Args:
         images: Real training images.
         settings: The method and all that it needs.
         network: The extractors' architecture.
         pool: Extractors from `pretrain_pool`; None for random ones.
-        folder: Where state and result are kept.
+        folder: Where state and result are kept; on several ranks the same folder for all.
         seed: Seed of every draw.
         runtime: Device and precision.
-        listen: Receives events.
+        listen: Receives events, on the first rank only.
         phase: Name of the phase in the events, by default ``distill`` and the method.
         checkpoint_seconds: Time between two stored states.
+        memory_budget: Bytes that the run may take, see `plan_memory`.
+        ranks: The processes that share the classes, from `join_ranks`.
 
     Raises:
-        SettingsError, DataError: The settings do not fit the images.
+        SettingsError, DataError: The settings do not fit the images, or the budget is too small.
         CheckpointError: The folder holds another run, or a damaged file.
         NonFiniteError: The loss is NaN or infinite; the last good state is stored.
     """
+    ranks = ranks or Ranks()
+    listen = listen if ranks.first else ignore
     key = fingerprint(
         asdict(settings), asdict(network), seed, images.fingerprint(), runtime.dtype,
         None if pool is None else pool.fingerprint(),
     )  # fmt: skip
+    name = phase or f"distill {settings.method}"
     if (complete := _load_complete(folder, key)) is not None:
-        phase_name = phase or f"distill {settings.method}"
-        Phase(phase_name, settings.iterations, "iteration", listen,
-              done=settings.iterations, seconds=complete.seconds)  # fmt: skip
+        total = settings.iterations
+        Phase(name, total, "iteration", listen, done=total, seconds=complete.seconds)
         return complete
-    distiller = Distiller(images, settings, network, pool, seed=seed, runtime=runtime)
-    if distiller.batch_real < settings.batch_real:
-        smallest = f"the smallest class has {distiller.batch_real} images"
-        listen(Message(f"batch_real is {distiller.batch_real}: {smallest}", "warning"))
-    state = folder / "state.safetensors"
-    first, seconds = 0, 0.0
-    if (stored := load_state(state, key=key)) is not None:
-        tensors, facts = stored
-        best, since, factor = facts["plateau"]
-        distiller.restore(tensors, (math.inf if best is None else best, since, factor))
-        first, seconds = facts["iteration"], facts["seconds"]
-    progress = Phase(
-        phase or f"distill {settings.method}",
-        settings.iterations, "iteration", listen, done=first, seconds=seconds,
+    plan = plan_memory(
+        images, settings, network, runtime,
+        networks=1 if pool is None else len(pool), budget=memory_budget, ranks=ranks.size,
     )  # fmt: skip
+    distiller = Distiller(
+        images, settings, network, pool,
+        seed=seed, runtime=runtime, chunks=plan.chunks, ranks=ranks,
+    )  # fmt: skip
+    if images.smallest_class < settings.batch_real:
+        short = int((images.class_counts < settings.batch_real).sum())
+        text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
+        listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
+    listen(Message(f"memory: {plan.summary}"))
+    run = _Run(distiller, folder, key, name, listen, checkpoint_seconds)
+    return run.to_the_end(network)
 
-    def save(iteration: int) -> None:
+
+class _Run:
+    """The outer loop of one distillation with its stored states."""
+
+    def __init__(
+        self,
+        distiller: Distiller,
+        folder: Path,
+        key: str,
+        phase: str,
+        listen: Listener,
+        checkpoint_seconds: float,
+    ) -> None:
+        self._distiller, self._folder, self._key = distiller, folder, key
+        self._listen, self._checkpoint_seconds = listen, checkpoint_seconds
+        self._state = folder / "state.safetensors"
+        self._first, seconds = 0, 0.0
+        if (stored := load_state(self._state, key=key)) is not None:
+            tensors, facts = stored
+            best, since, factor = facts["plateau"]
+            distiller.restore(tensors, (math.inf if best is None else best, since, factor))
+            self._first, seconds = facts["iteration"], facts["seconds"]
+        distiller.ranks.barrier()  # nobody writes before all have read
+        total = distiller.settings.iterations
+        self._progress = Phase(phase, total, "iteration", listen, done=self._first, seconds=seconds)
+        self._saved_at = time.perf_counter()
+
+    def to_the_end(self, network: NetworkSettings) -> Distillation:
+        """Runs all iterations that are left and stores the result."""
+        distiller, progress = self._distiller, self._progress
+        total = distiller.settings.iterations
+        for iteration in range(self._first, total):
+            losses = self._step(iteration)
+            values = None
+            if progress.due():
+                values = {"match": losses[0].item(), "calibration": losses[1].item()}
+            progress.advance(iteration + 1, values)
+            self._save_if_due(iteration + 1)
+        _require_finite(distiller, total)
+        result = _result(distiller, network, progress.seconds)
+        if distiller.ranks.first:
+            result.distilled.save(self._folder / "distilled")
+            facts = {"key": self._key, "seconds": result.seconds, "history": result.history}
+            write_atomically(self._folder / _COMPLETE, json.dumps(facts).encode())
+            self._state.unlink(missing_ok=True)
+        distiller.ranks.barrier()
+        progress.finish()
+        return result
+
+    def _step(self, iteration: int) -> Tensor:
+        """One iteration; where memory runs out, again with half as many images at once."""
+        distiller = self._distiller
+        while True:
+            try:
+                return distiller.step(iteration)
+            except NonFiniteError:
+                whole = distiller.settings.step == "joint" and distiller.ranks.size == 1
+                if whole and bool(torch.isfinite(distiller.pixels).all()):
+                    self._save(iteration)  # a good state, from before the bad step
+                raise
+            except (RuntimeError, MemoryError) as error:
+                # Halfway through its classes, a step per class cannot be repeated.
+                joint = distiller.settings.step == "joint"
+                if not (is_out_of_memory(error) and joint and distiller.halve_chunks()):
+                    raise
+            if distiller.runtime.device.type == "cuda":
+                torch.cuda.empty_cache()
+            chunks = distiller.chunks
+            text = f"out of memory at iteration {iteration}: {chunks.images} real images and "
+            self._listen(Message(f"{text}{chunks.views} views at once from now on", "warning"))
+
+    def _save_if_due(self, iteration: int) -> None:
+        ranks = self._distiller.ranks
+        due = time.perf_counter() - self._saved_at > self._checkpoint_seconds
+        if ranks.size > 1:
+            # The first rank's clock decides; all take part, so asking is not for every iteration.
+            due = iteration % _ASK_INTERVAL == 0 and ranks.any(due and ranks.first)
+        if due:
+            self._save(iteration)
+            self._saved_at = time.perf_counter()
+
+    def _save(self, iteration: int) -> None:
+        distiller = self._distiller
         _require_finite(distiller, iteration)
-        best, since, factor = distiller.plateau
+        best, since, factor = distiller.schedule.plateau
         plateau = [best if math.isfinite(best) else None, since, factor]
-        facts = {"iteration": iteration, "seconds": progress.seconds, "plateau": plateau}
-        save_state(state, distiller.state(), facts, key=key)
-
-    saved_at = time.perf_counter()
-    for iteration in range(first, settings.iterations):
-        try:
-            losses = distiller.step(iteration)
-        except NonFiniteError:
-            if bool(torch.isfinite(distiller.pixels).all()):
-                save(iteration)  # a good state, from before the bad step
-            raise
-        values = None
-        if progress.due():
-            values = {"match": losses[0].item(), "calibration": losses[1].item()}
-        progress.advance(iteration + 1, values)
-        if time.perf_counter() - saved_at > checkpoint_seconds:
-            save(iteration + 1)
-            saved_at = time.perf_counter()
-    _require_finite(distiller, settings.iterations)
-    result = _complete(distiller, network, progress.seconds)
-    result.distilled.save(folder / "distilled")
-    facts = {"key": key, "seconds": result.seconds, "history": result.history}
-    write_atomically(folder / _COMPLETE, json.dumps(facts).encode())
-    state.unlink(missing_ok=True)
-    progress.finish()
-    return result
+        facts = {"iteration": iteration, "seconds": self._progress.seconds, "plateau": plateau}
+        tensors = distiller.state()
+        if distiller.ranks.first:
+            save_state(self._state, tensors, facts, key=self._key)
 
 
 def _require_finite(distiller: Distiller, iteration: int) -> None:
@@ -142,7 +215,7 @@ def _require_finite(distiller: Distiller, iteration: int) -> None:
         )
 
 
-def _complete(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:
+def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:
     provenance: dict[str, object] = {
         "method": distiller.settings.method,
         "settings": asdict(distiller.settings),
@@ -152,7 +225,7 @@ def _complete(distiller: Distiller, network: NetworkSettings, seconds: float) ->
         "seconds": seconds,
     }
     distilled = as_distilled(
-        distiller.pixels, distiller.images, distiller.settings.synthetic.factor, provenance
+        distiller.all_pixels(), distiller.images, distiller.settings.synthetic.factor, provenance
     )
     names = ("match", "calibration")
     history = dict(zip(names, distiller.history.tolist(), strict=True))

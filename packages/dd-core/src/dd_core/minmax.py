@@ -3,37 +3,60 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dd_core.augment import Augmentation, Draw, apply, normalize
 from dd_core.checkpoint import optimizer_tensors, restore_optimizer
 from dd_core.errors import NonFiniteError, SettingsError
 from dd_core.extractors import Extractor, ExtractorPool
 from dd_core.images import LabeledImages
-from dd_core.objectives import build_objective, calibration_loss
+from dd_core.memory import Chunks
+from dd_core.objectives.base import ClassSlice, Features
+from dd_core.objectives.calibration import calibration_loss
+from dd_core.objectives.matching import Matching
+from dd_core.objectives.registry import build_objective
+from dd_core.ranks import Ranks
 from dd_core.runtime import Runtime, generator
+from dd_core.schedule import Schedule
 from dd_core.settings import DistillSettings, NetworkSettings
-from dd_core.synthetic import decode, initial_pixels
+from dd_core.synthetic import clamp_pixels, decode, initial_pixels, n_views, to_space, to_unit
 
-__all__ = ["Distiller"]
+__all__ = ["Distiller", "build_matching"]
 
-_PLATEAU_PATIENCE = 500
 _GUARD_INTERVAL = 25
-_SYNTHETIC_CHUNK = 80
+
+
+def build_matching(settings: DistillSettings) -> Matching:
+    """The weighted sum of objectives that the settings name.
+
+    Raises:
+        SettingsError: The objectives do not fit together.
+    """
+    terms = settings.objectives
+    try:
+        return Matching(
+            tuple(build_objective(term.name, term.options) for term in terms),
+            tuple(term.weight for term in terms),
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 class Distiller:
     """The state of a distillation and its one step.
 
-    All classes take part in each step: features of the real batch of every class, features of
-    all synthetic views, one loss a class, their sum differentiated, one optimiser step, clamp.
-    Where the views of all classes would not fit the processor's cache, the sum is differentiated
-    class group by class group, which gives the same gradient.
+    In a joint step all classes take part: features of the real batch of every class, features of
+    all synthetic views, one loss a class, their sum differentiated, one optimiser step, clamp. The
+    sum is differentiated group by group of classes, which gives the same gradient in less memory.
 
-    The official loop steps one AdamW once a class, which moves a pixel sqrt(C) times as far as one
-    joint step; so the joint step here has the rate ``learning_rate * sqrt(C)`` for AdamW.
+    An adversary climbs by the same backward pass: its optimiser steps against the sign.
+
+    On several ranks each holds consecutive classes, pixels and optimiser state of its own. A
+    class's loss depends on that class's pixels alone and all draws follow from the iteration's
+    number, so what is computed does not depend on the number of ranks but for rounding.
 
     Args:
         images: Real training images.
@@ -42,6 +65,12 @@ class Distiller:
         pool: Extractors; None only for ``extractor="random"``.
         seed: All draws follow from it and the iteration's number.
         runtime: Device and precision.
+        chunks: How many images are computed at once; by default what suits the device.
+        ranks: The processes that share the classes.
+
+    Raises:
+        SettingsError: A pool is missing, or the settings do not fit the images.
+        DataError: A class has too few images to start from.
     """
 
     def __init__(
@@ -53,120 +82,266 @@ class Distiller:
         *,
         seed: int = 0,
         runtime: Runtime,
+        chunks: Chunks | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         if pool is None and settings.extractor == "blend":
             raise SettingsError("extractor is 'blend', which needs a pool; pretrain one first.")
+        self.ranks = ranks or Ranks()
+        self.classes = self.ranks.share(images.n_classes)
         self.images = images.to(runtime.device)
         self.settings, self.seed, self.runtime = settings, seed, runtime
-        self.objective = build_objective(settings)
+        self.chunks = chunks or Chunks.default(runtime)
+        self.matching = build_matching(settings)
         self.extractor = Extractor(
             network, self.images, None if settings.extractor == "random" else pool, seed
         )
-        self.pixels = initial_pixels(self.images, settings.synthetic, seed).requires_grad_()
-        self.optimizer = self._make_optimizer()
+        start = to_space(
+            initial_pixels(self.images, settings.synthetic, seed),
+            self.images.mean, self.images.std, settings.synthetic.space,
+        )  # fmt: skip
+        self.pixels = start[self.classes.start : self.classes.stop].clone().requires_grad_()
+        self.optimizer = _pixel_optimizer(self.pixels, settings)
+        self.schedule = Schedule(settings, self._base_rate())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator(seed, "adversary").initial_seed())
+            adversaries = self.matching.adversaries(self.extractor.blended.n_features)
+        self.adversaries = adversaries.to(runtime.device)
+        self.ascent = _ascent_optimizer(self.adversaries, settings)
         self.history = torch.zeros(2, settings.iterations, device=runtime.device)
-        self.plateau = (math.inf, 0, 1.0)  # best loss, iterations since, factor of the rate
+        self._counts = self.images.class_counts.cpu()
         self._augmentation = Augmentation.parse(settings.augmentation)
-        self.batch_real = min(settings.batch_real, self.images.smallest_class)
-        self._features = runtime.optimize(self.extractor.blended.features)
-        self._synthetic = runtime.optimize(self._group_losses)
+        self._tapped = runtime.optimize(self.extractor.blended.tapped)
+        self._losses_of_group = runtime.optimize(self._group_losses)
         self._held = -1
-        self._real = torch.empty(0)
+        self._real: dict[int, tuple[Features, ...]] = {}
         self._draw = Draw()
 
     def step(self, iteration: int) -> Tensor:
         """Runs one iteration of all classes and returns its two mean losses, shape (2,)."""
         if iteration // self.settings.hold != self._held:
             self._hold(iteration // self.settings.hold)
-        device = self.runtime.device
-        stream = generator(self.seed, "frequencies", iteration, device=device)
-        sample = self.objective.sample(self.extractor.blended.n_features, stream)
-        calibration_draw = Draw()
-        if self.settings.calibration:
-            calibration_draw = self._draws(generator(self.seed, "calibration", iteration)).to(
-                device
-            )
-        losses = torch.zeros(2, device=device)
-        self.optimizer.zero_grad()
-        for start, stop in self._class_groups():
-            group = self._synthetic(
-                self.pixels[start:stop],
-                self._real[start:stop],
-                sample,
-                self._draw.group(start, stop),
-                calibration_draw.group(start, stop),
-                start,
-            )
-            (group[0] + self.settings.calibration * group[1]).backward()
-            losses += group.detach() / self.images.n_classes
-        self._guard(iteration, losses)
+        self._set_rate(iteration)
+        together = self.settings.step == "joint"
+        losses = self._joint(iteration) if together else self._per_class(iteration)
         self.history[:, iteration] = losses
-        self._set_rate(iteration, losses)
-        self.optimizer.step()
-        with torch.no_grad():
-            self.pixels.clamp_(0, 1)
+        self._clamp()
+        if self.settings.schedule == "plateau":
+            self.schedule.observe(losses.sum().item())
         return losses
 
+    def _joint(self, iteration: int) -> Tensor:
+        """One optimiser step for all classes."""
+        losses = torch.zeros(2, device=self.runtime.device)
+        self.optimizer.zero_grad()
+        shared = self._shared(iteration)
+        calibration = self._calibration_draw(iteration)
+        for start, stop in self._groups():
+            drawn = shared or [self._drawn(iteration, label) for label in range(start, stop)]
+            group = self._losses_of_group(
+                self._own(start, stop), self._real[start], [d.leaves for d in drawn],
+                self._draw.group(start, stop), calibration.group(start, stop), start,
+            )  # fmt: skip
+            (group[0] + self.settings.calibration * group[1]).backward()
+            losses += group.detach()
+            if not shared:
+                _backward(drawn)
+        _backward(shared)
+        losses = self.ranks.sum(losses) / self.images.n_classes
+        self._guard(iteration, losses)
+        self.optimizer.step()
+        self._ascend()
+        return losses
+
+    def _per_class(self, iteration: int) -> Tensor:
+        """The official order: a step of the whole image tensor after each class's loss.
+
+        A step for another class moves this one's pixels too: no gradient, but momentum.
+        """
+        losses = torch.zeros(2, device=self.runtime.device)
+        calibration = self._calibration_draw(iteration)
+        if self.pixels.grad is None:
+            self.pixels.grad = torch.zeros_like(self.pixels)
+        for part in (0, 1) if self.settings.calibration else (0,):
+            weight = self.settings.calibration if part else 1.0
+            for label in range(self.images.n_classes):
+                self.optimizer.zero_grad(set_to_none=False)
+                if label in self.classes:
+                    drawn = self._shared(iteration) or [self._drawn(iteration, label)]
+                    group = self._losses_of_group(
+                        self._own(label, label + 1), self._real_of(label),
+                        [d.leaves for d in drawn], self._draw.group(label, label + 1),
+                        calibration.group(label, label + 1), label, part,
+                    )  # fmt: skip
+                    self._guard(iteration, group.detach())
+                    (weight * group[part]).backward()
+                    losses += group.detach()
+                    _backward(drawn)
+                self.optimizer.step()
+                if part == 0:
+                    self._ascend()
+        return self.ranks.sum(losses) / self.images.n_classes
+
     def state(self) -> dict[str, Tensor]:
-        """Tensors that determine the rest of the run."""
-        return {
-            "pixels": self.pixels,
-            "history": self.history,
-            **optimizer_tensors(self.optimizer),
-        }
+        """Tensors that determine the rest of the run; on several ranks all must ask for it."""
+        own = {"pixels": self.pixels.detach(), **optimizer_tensors(self.optimizer)}
+        tensors = {name: self.ranks.gather(tensor) for name, tensor in own.items()}
+        tensors["history"] = self.history
+        for name, tensor in self.adversaries.state_dict().items():
+            tensors[f"adversary.{name}"] = tensor
+        if self.ascent is not None:
+            for name, tensor in optimizer_tensors(self.ascent).items():
+                tensors[f"ascent.{name}"] = tensor
+        return tensors
 
     def restore(self, tensors: dict[str, Tensor], plateau: tuple[float, int, float]) -> None:
-        """Puts back what `state` gave."""
+        """Puts back what `state` gave, whatever the number of ranks was."""
+        own = slice(self.classes.start, self.classes.stop)
         with torch.no_grad():
-            self.pixels.copy_(tensors["pixels"])
+            self.pixels.copy_(tensors["pixels"][own])
         self.history.copy_(tensors["history"])
-        restore_optimizer(self.optimizer, tensors)
-        self.plateau = plateau
+        moments = {k: t for k, t in tensors.items() if k.startswith("optimizer.")}
+        restore_optimizer(self.optimizer, {k: t[own] if t.ndim else t for k, t in moments.items()})
+        self.adversaries.load_state_dict(_under("adversary.", tensors))
+        if self.ascent is not None:
+            restore_optimizer(self.ascent, _under("ascent.", tensors))
+        self.schedule.plateau = plateau
+
+    def halve_chunks(self) -> bool:
+        """Computes half as many images at once from now on; False where that is impossible."""
+        smaller = self.chunks.halved()
+        changed = smaller != self.chunks
+        self.chunks, self._held = smaller, -1
+        return changed
+
+    def all_pixels(self) -> Tensor:
+        """The synthetic images of all classes, in [0, 1] but for a free ``clamp``; collective."""
+        return self.ranks.gather(self._unit(self.pixels.detach()))
 
     @torch.no_grad()
     def _hold(self, number: int) -> None:
         """Draws extractor, real batch and augmentation, and computes the real features."""
-        self._held = number
-        device = self.runtime.device
+        self._real = {}
         self.extractor.draw(number)
+        device = self.runtime.device
         self._draw = self._draws(generator(self.seed, "augmentation", number)).to(device)
-        stream = generator(self.seed, "real", number, device=device)
-        real = self.images.draw_per_class(self.batch_real, stream)
-        many = max(1, self.runtime.chunk_images // self.batch_real)
-        starts = range(0, self.images.n_classes, many)
-        self._real = torch.cat([self._embed_real(real[s : s + many], s) for s in starts])
+        n = self.settings.batch_real
+        if self.settings.real_batches == "first":
+            real, counts = self.images.first_batch(n, classes=self.classes)
+        else:
+            stream = generator(self.seed, "real", number, device=device)
+            real, counts = self.images.draw_batch(n, stream, classes=self.classes)
+        parts = dict(zip(self.classes, real.split(counts), strict=True))
+        for start, stop in self._groups():
+            batch = torch.stack([parts[label] for label in range(start, stop)])
+            self._real[start] = self._embed_real(batch, start)
+        self._held = number
 
-    def _embed_real(self, real: Tensor, first: int) -> Tensor:
-        """What the objective keeps of the real batch of consecutive classes."""
+    def _embed_real(self, real: Tensor, first: int) -> tuple[Features, ...]:
+        """What the objectives keep of the real batches of consecutive classes of equal size."""
+        n = real.shape[1]
+        many = max(1, self.chunks.images // n)
+        blocks = [
+            self._forward_real(real[s : s + many], first + s) for s in range(0, len(real), many)
+        ]
+        vectors = torch.cat([vectors for vectors, _ in blocks])
+        terms = zip(*(kept for _, kept in blocks), strict=True)
+        return self.matching.embed(vectors, [_concatenated(term) for term in terms])
+
+    def _forward_real(self, real: Tensor, first: int) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """Vectors, and each objective's statistics, of some classes, in chunks of their images."""
         classes, n = real.shape[:2]
-        x = normalize(real, self.images.mean, self.images.std)
-        x = apply(x, self._draw.group(first, first + classes)).flatten(0, 1)
-        chunks = x.to(self.runtime.dtype).split(self.runtime.chunk_images)
-        features = torch.cat([self._features(chunk) for chunk in chunks])
-        return self.objective.embed(features.unflatten(0, (classes, n)))
+        draw = self._draw.group(first, first + classes)
+        vectors: list[Tensor] = []
+        kept: list[tuple[Tensor, ...]] = [() for _ in self.matching.objectives]
+        for part in real.split(max(1, self.chunks.images // classes), 1):
+            x = apply(normalize(part, self.images.mean, self.images.std), draw)
+            flat, maps = self._tapped(x.flatten(0, 1).to(self.runtime.dtype), self.matching.tap)
+            m = part.shape[1]
+            vectors.append(flat.unflatten(0, (classes, m)))
+            shaped = [each.unflatten(0, (classes, m)) for each in maps]
+            new = self.matching.statistics(shaped)
+            kept = [_add(old, now, m / n) for old, now in zip(kept, new, strict=True)]
+        return torch.cat(vectors, 1), kept
 
     def _group_losses(
         self,
         pixels: Tensor,
-        real: Tensor,
-        sample: Tensor,
+        real: Sequence[Features],
+        samples: Sequence[Sequence[Tensor]],
         draw: Draw,
         calibration: Draw,
         first: int,
+        part: int | None = None,
     ) -> Tensor:
-        """Matching and calibration loss, each summed over consecutive classes: shape (2,)."""
-        views = decode(pixels, self.settings.synthetic.factor)
-        x = normalize(views, self.images.mean, self.images.std)
+        """Matching and calibration loss, each summed over consecutive classes: shape (2,).
+
+        Where ``part`` is 0 or 1 only that loss is computed; the other is zero.
+        """
+        s = self.settings.synthetic
+        views = decode(pixels, s.factor, s.decode, s.bound)
+        x = views
+        if s.space == "unit":
+            x = normalize(views, self.images.mean, self.images.std)
+        zero = x.new_zeros(())
+        match = self._match(x, real, samples, draw, first) if part != 1 else zero
+        wanted = self.settings.calibration and part != 0
+        return torch.stack((match, self._calibrate(x, calibration, first) if wanted else zero))
+
+    def _match(
+        self,
+        x: Tensor,
+        real: Sequence[Features],
+        samples: Sequence[Sequence[Tensor]],
+        draw: Draw,
+        first: int,
+    ) -> Tensor:
         classes, n = x.shape[:2]
         augmented = apply(x, draw).flatten(0, 1).to(self.runtime.dtype)
-        features = self.extractor.blended.features(augmented).unflatten(0, (classes, n))
-        match = self.objective.loss(real, self.objective.embed(features), sample).sum()
+        flat, maps = self.extractor.blended.tapped(augmented, self.matching.tap)
+        kept = self.matching.statistics([each.unflatten(0, (classes, n)) for each in maps])
+        features = self.matching.embed(flat.unflatten(0, (classes, n)), kept)
+        if len(samples) == 1:
+            group = ClassSlice(first, first + classes, self._counts)
+            return self.matching.loss(real, features, samples[0], group).sum()
+        each = [
+            self.matching.loss(
+                [r.classes(i, i + 1) for r in real],
+                [f.classes(i, i + 1) for f in features],
+                sample,
+                ClassSlice(first + i, first + i + 1, self._counts),
+            )
+            for i, sample in enumerate(samples)
+        ]
+        return torch.cat(each).sum()
+
+    def _calibrate(self, x: Tensor, draw: Draw, first: int) -> Tensor:
         trained = self.extractor.trained
-        if not self.settings.calibration or trained is None:
-            return torch.stack((match, torch.zeros_like(match)))
-        again = apply(x, calibration).flatten(0, 1).to(self.runtime.dtype)
-        logits = trained(again).unflatten(0, (classes, n))
-        return torch.stack((match, calibration_loss(logits, first).sum()))
+        assert trained is not None  # the settings refuse calibration without a pool
+        augmented = apply(x, draw).flatten(0, 1).to(self.runtime.dtype)
+        logits = trained(augmented).unflatten(0, x.shape[:2])
+        return calibration_loss(logits, first).sum()
+
+    def _shared(self, iteration: int) -> list[_Drawn]:
+        """The random part of the iteration where all classes share it; else nothing."""
+        return [self._drawn(iteration)] if self.settings.frequency_draws == "shared" else []
+
+    def _drawn(self, iteration: int, *label: int) -> _Drawn:
+        device = self.runtime.device
+        stream = generator(self.seed, "frequencies", iteration, *label, device=device)
+        n_features = self.extractor.blended.n_features
+        return _Drawn(self.matching.sample(n_features, stream, self.adversaries))
+
+    def _ascend(self) -> None:
+        """Steps the adversaries up the loss summed over the classes of all ranks."""
+        if self.ascent is None:
+            return
+        for parameter in self.adversaries.parameters():
+            if parameter.grad is None:  # a rank without a class at this turn
+                parameter.grad = torch.zeros_like(parameter)
+            parameter.grad = self.ranks.sum(parameter.grad)
+        self.ascent.step()
+        self.ascent.zero_grad()
 
     def _guard(self, iteration: int, losses: Tensor) -> None:
         """Stops before a step on a bad loss; off the CPU it looks now and then, not to wait."""
@@ -180,41 +355,128 @@ class Distiller:
                 f"{self.settings.learning_rate}), or use precision float32."
             )
 
+    def _calibration_draw(self, iteration: int) -> Draw:
+        if not self.settings.calibration:
+            return Draw()
+        return self._draws(generator(self.seed, "calibration", iteration)).to(self.runtime.device)
+
     def _draws(self, stream: torch.Generator) -> Draw:
         shared = self.settings.augmentation_draws == "shared"
         return self._augmentation.draw(
             1 if shared else self.images.n_classes, self.images.size, stream
         )
 
-    def _class_groups(self) -> list[tuple[int, int]]:
-        views = self.pixels.shape[1] * self.settings.synthetic.factor**2
-        classes = self.images.n_classes
-        many = classes if self.runtime.device.type != "cpu" else max(1, _SYNTHETIC_CHUNK // views)
-        return [(s, min(s + many, classes)) for s in range(0, classes, many)]
+    def _own(self, start: int, stop: int) -> Tensor:
+        """Pixels of consecutive classes of this rank."""
+        return self.pixels[start - self.classes.start : stop - self.classes.start]
 
-    def _make_optimizer(self) -> torch.optim.Optimizer:
+    def _real_of(self, label: int) -> tuple[Features, ...]:
+        """Real features of one class."""
+        start = max(first for first in self._real if first <= label)
+        return tuple(f.classes(label - start, label - start + 1) for f in self._real[start])
+
+    def _groups(self) -> list[tuple[int, int]]:
+        """Runs of own classes with equally large real batches, no longer than the chunk allows."""
+        views = n_views(self.settings.synthetic)
+        many = max(1, self.chunks.views // views)
+        sizes = self._counts.clamp(max=self.settings.batch_real).tolist()
+        groups: list[tuple[int, int]] = []
+        for label in self.classes:
+            start, stop = groups[-1] if groups else (label, label)
+            if (
+                stop == label
+                and label > start
+                and label - start < many
+                and sizes[label] == sizes[start]
+            ):
+                groups[-1] = (start, label + 1)
+            else:
+                groups.append((label, label + 1))
+        return groups
+
+    def _unit(self, pixels: Tensor) -> Tensor:
+        """Pixels as an image has them, whatever space the optimiser moves them in."""
+        images = self.images
+        return to_unit(pixels, images.mean, images.std, self.settings.synthetic.space)
+
+    @torch.no_grad()
+    def _clamp(self) -> None:
+        s = self.settings.synthetic
+        if s.clamp == "unit":
+            clamp_pixels(self.pixels, self.images.mean, self.images.std, s.space)
+
+    def _base_rate(self) -> float:
         s = self.settings
-        if s.optimizer == "sgd":
-            return torch.optim.SGD(
-                [self.pixels], s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
-            )
-        return torch.optim.AdamW([self.pixels], self._joint_rate(), weight_decay=s.weight_decay)
+        adaptive = s.optimizer in ("adamw", "adam") and s.step == "joint"
+        return s.learning_rate * (math.sqrt(self.images.n_classes) if adaptive else 1.0)
 
-    def _joint_rate(self) -> float:
-        s = self.settings
-        joint = math.sqrt(self.images.n_classes) if s.optimizer == "adamw" else 1.0
-        return s.learning_rate * joint
-
-    def _set_rate(self, iteration: int, losses: Tensor) -> None:
-        factor = 1.0
-        if self.settings.schedule == "cosine":
-            factor = 0.5 * (1 + math.cos(math.pi * iteration / self.settings.iterations))
-        elif self.settings.schedule == "plateau":
-            best, since, factor = self.plateau
-            now = losses.sum().item()
-            best, since = (now, 0) if now < best * (1 - 1e-4) else (best, since + 1)
-            if since > _PLATEAU_PATIENCE:
-                since, factor = 0, factor / 2
-            self.plateau = (best, since, factor)
+    def _set_rate(self, iteration: int) -> None:
+        rate = self.schedule.rate(iteration)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._joint_rate() * factor
+            group["lr"] = rate
+
+
+class _Drawn:
+    """Random parts of an iteration, cut off so that several losses can use them in turn.
+
+    Attributes:
+        leaves: What the losses see; they collect the gradient on its way to an adversary.
+    """
+
+    def __init__(self, sources: tuple[Tensor, ...]) -> None:
+        self._sources = sources
+        self.leaves = tuple(t.detach().requires_grad_(t.requires_grad) for t in sources)
+
+    def backward(self) -> None:
+        """Hands the collected gradient on to the adversaries."""
+        pairs = zip(self._sources, self.leaves, strict=True)
+        reached = [(s, leaf.grad) for s, leaf in pairs if leaf.grad is not None]
+        if reached:
+            torch.autograd.backward([s for s, _ in reached], [g for _, g in reached])
+
+
+def _backward(drawn: Sequence[_Drawn]) -> None:
+    for each in drawn:
+        each.backward()
+
+
+def _pixel_optimizer(pixels: Tensor, s: DistillSettings) -> torch.optim.Optimizer:
+    if s.optimizer == "sgd":
+        return torch.optim.SGD(
+            [pixels], s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
+        )
+    kind = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
+    return kind([pixels], s.learning_rate, weight_decay=s.weight_decay)
+
+
+def _ascent_optimizer(
+    adversaries: nn.ModuleDict, settings: DistillSettings
+) -> torch.optim.Optimizer | None:
+    parameters = list(adversaries.parameters())
+    if not parameters:
+        return None
+    s = settings.ascent
+    return torch.optim.SGD(
+        parameters,
+        s.learning_rate,
+        momentum=s.momentum,
+        weight_decay=s.weight_decay,
+        maximize=True,
+    )
+
+
+def _add(old: tuple[Tensor, ...], new: tuple[Tensor, ...], share: float) -> tuple[Tensor, ...]:
+    """Adds a share of some images to the means so far; nothing so far is a zero."""
+    if share == 1.0:
+        return new
+    scaled = tuple(share * each for each in new)
+    return tuple(a + b for a, b in zip(old, scaled, strict=True)) if old else scaled
+
+
+def _concatenated(blocks: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Statistics of blocks of classes as those of all classes."""
+    return tuple(torch.cat(parts) for parts in zip(*blocks, strict=True))
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event as Flag
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from dd_core.checkpoint import fingerprint, load_state, save_state
-from dd_core.errors import DataError
+from dd_core.errors import SettingsError
 from dd_core.events import Listener, ignore
-from dd_core.extractors import ExtractorPool
+from dd_core.extractors import (
+    ExtractorPool,
+    join_sides,
+    network_file,
+    network_weights,
+    pool_manifest,
+)
 from dd_core.images import LabeledImages
 from dd_core.networks import network_for
 from dd_core.progress import Phase
@@ -20,6 +32,8 @@ from dd_core.settings import NetworkSettings, PretrainSettings
 from dd_core.training import TrainingSet, total_steps, train, unfinished_progress
 
 __all__ = ["pretrain_pool"]
+
+_AfterStep = Callable[[int, Tensor], None]
 
 
 def pretrain_pool(
@@ -33,115 +47,188 @@ def pretrain_pool(
     listen: Listener = ignore,
     phase: str = "pool",
     checkpoint_seconds: float = 5.0,
+    workers: int | Literal["auto"] = 1,
 ) -> ExtractorPool:
-    """Trains networks one after the other with SGD and keeps initial and trained weights.
+    """Trains networks with SGD and keeps initial and trained weights.
 
     Source: NCFM, Sec. 4.2.3 and the official pretraining script (20 networks, 60 epochs).
+
+    Networks may be trained side by side, each with its share of the CPU threads. A network's
+    result follows from the seed, its number and its threads, not from what runs beside it: two
+    workers with one thread each give the bits that one worker with one thread gives. Other
+    numbers of threads change it by rounding.
 
     Args:
         images: Real training images.
         network: The architecture of all networks.
         settings: Number, length and rates.
-        folder: Where weights and unfinished states are kept; a second call goes on from there.
+        folder: Where weights and unfinished states are kept; a second call goes on from there,
+            and `ExtractorPool.load` reads it when all networks are done.
         seed: Seed of weights, order and augmentation.
         runtime: Device and precision.
-        listen: Receives events.
+        listen: Receives events, in the thread of the caller.
         phase: Name of the phase in the events.
         checkpoint_seconds: Time between two stored states.
+        workers: Networks trained at a time, each with ``runtime.threads // workers`` threads;
+            ``auto`` takes one for each thread on the CPU, and 1 elsewhere.
 
     Raises:
         CheckpointError: The folder belongs to other settings, or a file in it is damaged.
         NonFiniteError: A loss is NaN or infinite.
+        SettingsError: ``workers`` is impossible, or more than 1 for compiled networks.
     """
     images = images.to(runtime.device)
-    data = TrainingSet(images.pixels, images.labels, images.mean, images.std)
-    steps = total_steps(len(data), settings)
-    key = fingerprint(asdict(network), asdict(settings), seed, images.fingerprint(), runtime.dtype)
-    stored = [load_state(_path(folder, i), key=key) for i in range(settings.networks)]
-    complete = sum(entry is not None for entry in stored)
-    earlier = sum(float(entry[1]["seconds"]) for entry in stored if entry is not None)
-    begun = [
-        (0, 0.0) if entry is not None else unfinished_progress(_unfinished(folder, i), key=key)
-        for i, entry in enumerate(stored)
-    ]
-    progress = Phase(
-        phase,
-        settings.networks * steps,
-        "step",
-        listen,
-        done=complete * steps + sum(done for done, _ in begun),
-        seconds=earlier + sum(seconds for _, seconds in begun),
-    )
-    for number, entry in enumerate(stored):
-        if entry is None:
-            stored[number] = _train_one(
-                data, images, network, settings, number,
-                folder=folder, seed=seed, runtime=runtime, key=key,
-                progress=progress, checkpoint_seconds=checkpoint_seconds,
-            )  # fmt: skip
-    if complete < settings.networks:
-        progress.finish()
-    initial, trained = (tuple(_side(entry, side) for entry in stored) for side in _SIDES)
-    seconds = sum(float(str(entry[1]["seconds"])) for entry in stored if entry is not None)
-    return ExtractorPool(initial, trained, seconds)
-
-
-_SIDES = ("initial", "trained")
-
-
-def _train_one(
-    data: TrainingSet,
-    images: LabeledImages,
-    network: NetworkSettings,
-    settings: PretrainSettings,
-    number: int,
-    *,
-    folder: Path,
-    seed: int,
-    runtime: Runtime,
-    key: str,
-    progress: Phase,
-    checkpoint_seconds: float,
-) -> tuple[dict[str, Tensor], dict[str, object]]:
-    model = network_for(images, network, generator(seed, "pool", number).initial_seed())
-    tensors = {f"initial.{k}": v.detach().clone() for k, v in model.named_parameters()}
-    model = model.to(runtime.device)
-    optimizer = torch.optim.SGD(
-        model.parameters(),
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
-    unfinished = _unfinished(folder, number)
-    before = progress.done - unfinished_progress(unfinished, key=key)[0]
-
-    def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
-        values = {"loss": loss.item()} if progress.due() else None
-        progress.advance(before + step, values)
-
-    facts = train(
-        model, optimizer, data, settings,
-        seed=generator(seed, "pool training", number).initial_seed(), runtime=runtime,
-        state=unfinished, key=key, checkpoint_seconds=checkpoint_seconds, after_step=after_step,
+    trainer = _Trainer(
+        images, network, settings, folder, seed, runtime, checkpoint_seconds,
+        fingerprint(asdict(network), asdict(settings), seed, images.fingerprint(), runtime.dtype),
     )  # fmt: skip
-    tensors |= {f"trained.{k}": v.detach().cpu() for k, v in model.named_parameters()}
-    facts = {"seconds": facts["seconds"]}
-    save_state(_path(folder, number), tensors, facts, key=key)
-    unfinished.unlink(missing_ok=True)
-    return tensors, facts
+    done, seconds, missing = trainer.progress()
+    many = _count_workers(workers, runtime, len(missing))
+    progress = Phase(
+        phase, settings.networks * trainer.steps, "step", listen, done=sum(done), seconds=seconds
+    )
+
+    def report(number: int, step: int, loss: Tensor) -> None:
+        done[number] = step
+        progress.advance(sum(done), {"loss": loss.item()} if progress.due() else None)
+
+    if many == 1:
+        for number in missing:
+            trainer.run(number, partial(report, number))
+    else:
+        _side_by_side(trainer, missing, many, report)
+    if missing:
+        progress.finish()
+    return ExtractorPool.load(folder)
 
 
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"network_{number:03d}.safetensors"
+@dataclass(frozen=True)
+class _Trainer:
+    """Trains the networks of one pool, one a call, in any order and thread."""
+
+    images: LabeledImages
+    network: NetworkSettings
+    settings: PretrainSettings
+    folder: Path
+    seed: int
+    runtime: Runtime
+    checkpoint_seconds: float
+    key: str
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of one network."""
+        return total_steps(len(self.images), self.settings)
+
+    def progress(self) -> tuple[list[int], float, list[int]]:
+        """Steps of each network from earlier attempts, their time together, and who is missing."""
+        done, seconds, missing = [], 0.0, []
+        for number in range(self.settings.networks):
+            stored = load_state(network_file(self.folder, number), key=self.key)
+            if stored is not None:
+                steps, time = self.steps, float(stored[1]["seconds"])
+            else:
+                steps, time = unfinished_progress(self._unfinished(number), key=self.key)
+                missing.append(number)
+            done.append(steps)
+            seconds += time
+        return done, seconds, missing
+
+    def run(self, number: int, after_step: _AfterStep) -> None:
+        """Trains one network, from its stored state if there is one, and stores it."""
+        images, settings = self.images, self.settings
+        model = network_for(
+            images, self.network, generator(self.seed, "pool", number).initial_seed()
+        )
+        initial = {name: t.clone() for name, t in network_weights(model).items()}
+        model = model.to(self.runtime.device)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        facts = train(
+            model, optimizer,
+            TrainingSet(images.pixels, images.labels, images.mean, images.std), settings,
+            seed=generator(self.seed, "pool training", number).initial_seed(),
+            runtime=self.runtime, state=self._unfinished(number), key=self.key,
+            checkpoint_seconds=self.checkpoint_seconds,
+            after_step=lambda step, loss, _: after_step(step, loss),
+        )  # fmt: skip
+        manifest = pool_manifest(
+            self.network, images.channels, images.size, images.n_classes, settings.networks
+        )
+        save_state(
+            network_file(self.folder, number),
+            join_sides(initial, network_weights(model)),
+            {"seconds": facts["seconds"], "pool": manifest},
+            key=self.key,
+        )
+        self._unfinished(number).unlink(missing_ok=True)
+
+    def _unfinished(self, number: int) -> Path:
+        return self.folder / f"network_{number:03d}.unfinished"
 
 
-def _unfinished(folder: Path, number: int) -> Path:
-    return folder / f"network_{number:03d}.unfinished"
+class _Stopped(Exception):
+    """Ends the other networks' training when one failed or the caller was interrupted."""
 
 
-def _side(
-    entry: tuple[dict[str, Tensor], dict[str, object]] | None, side: str
-) -> dict[str, Tensor]:
-    if entry is None:
-        raise DataError("a network of the pool is missing; run the pretraining again.")
-    return {k.removeprefix(f"{side}."): v for k, v in entry[0].items() if k.startswith(f"{side}.")}
+def _side_by_side(
+    trainer: _Trainer,
+    numbers: Sequence[int],
+    workers: int,
+    report: Callable[[int, int, Tensor], None],
+) -> None:
+    """Trains networks in threads; PyTorch computes outside Python's lock.
+
+    Threads share the images, and none outlives the process, so a resumed run finds no other
+    writer. The first error is raised here after the other threads have stopped.
+    """
+    events: SimpleQueue[tuple[int, int, Tensor] | Future[None]] = SimpleQueue()
+    stop = Flag()
+
+    def run(number: int) -> None:
+        def after_step(step: int, loss: Tensor) -> None:
+            events.put((number, step, loss))
+            if stop.is_set():
+                raise _Stopped
+
+        if not stop.is_set():
+            trainer.run(number, after_step)
+
+    before = torch.get_num_threads()
+    threads = max(1, trainer.runtime.threads // workers)
+    executor = ThreadPoolExecutor(
+        workers, "pretraining", initializer=torch.set_num_threads, initargs=(threads,)
+    )
+    try:
+        for number in numbers:
+            executor.submit(run, number).add_done_callback(events.put)
+        complete = 0
+        while complete < len(numbers):
+            event = events.get()
+            if isinstance(event, Future):
+                event.result()  # raises the error of its thread
+                complete += 1
+            else:
+                report(*event)
+    finally:
+        stop.set()
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
+
+
+def _count_workers(workers: int | Literal["auto"], runtime: Runtime, networks: int) -> int:
+    if workers == "auto":
+        suitable = runtime.device.type == "cpu" and not runtime.compile
+        workers = runtime.threads if suitable else 1
+    elif workers < 1:
+        raise SettingsError(f"workers is {workers}; give at least 1, or 'auto'.")
+    elif workers > 1 and runtime.compile:
+        raise SettingsError(
+            f"workers is {workers}, but the runtime compiles networks, which one thread must do; "
+            "set workers = 1 or compile = 'off'."
+        )
+    return max(1, min(workers, networks))

@@ -66,7 +66,10 @@ class TrainingSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Images (uint8, or float in [0, 1]) of shape (n, channels, size, size) and labels (n,)."""
+    """Images (uint8, or float in [0, 1]) of shape (n, channels, size, size) and labels (n,).
+
+    Images may stay on the host while the labels are on the device that trains.
+    """
 
     images: Tensor
     labels: Tensor
@@ -102,9 +105,9 @@ def train(
     follows from the seed and the step alone.
 
     Args:
-        network: Returns logits; its parameters are trained.
+        network: Returns logits; its parameters are trained. It is put in training mode.
         optimizer: Over the network's parameters; its rate follows ``settings``.
-        data: The training set, on the runtime's device.
+        data: The training set; its labels are on the runtime's device.
         settings: Epochs, batch size, rate, milestones, augmentation, CutMix.
         seed: Seed of order and augmentation.
         runtime: Device and precision.
@@ -123,7 +126,7 @@ def train(
     augmentation = Augmentation.parse(settings.augmentation)
     batch = min(settings.batch_size, len(data))
     steps = total_steps(len(data), settings)
-    forward = runtime.optimize(network)
+    forward = runtime.optimize(network.train())
     facts: dict[str, object] = {"seconds": 0.0}
     first, saved_at = 0, time.perf_counter()
     if (stored := load_state(state, key=key)) is not None:
@@ -138,14 +141,15 @@ def train(
         save_state(state, {**network.state_dict(), **optimizer_tensors(optimizer)}, facts, key=key)
 
     for step in range(first, steps):
-        index = _batch_of_stream(step, batch, len(data), seed).to(data.labels.device)
+        index = _batch_of_stream(step, batch, len(data), seed)
         draws = generator(seed, "batch", step)
-        images = normalize(data.images[index], data.mean, data.std)
+        chosen = data.images[index.to(data.images.device)].to(data.labels.device)
+        images = normalize(chosen, data.mean, data.std)
         draw = augmentation.draw(batch, images.shape[-1], draws).to(images.device)
         images = apply(images[:, None], draw)[:, 0]
         images, other, share = _cutmix(images, settings.cutmix, draws)
         logits = forward(images.to(runtime.dtype))
-        labels = data.labels[index]
+        labels = data.labels[index.to(data.labels.device)]
         loss = share * F.cross_entropy(logits, labels)
         if other is not None:
             loss = loss + (1 - share) * F.cross_entropy(logits, labels[other])
@@ -178,13 +182,15 @@ def _finite(network: nn.Module) -> bool:
 
 @torch.no_grad()
 def accuracy(network: nn.Module, images: LabeledImages, runtime: Runtime) -> float:
-    """Share of images whose class is predicted, in percent."""
-    correct = 0
+    """Share of images whose class is predicted, in percent, by the network in evaluation mode."""
+    correct, training = 0, network.training
+    network.eval()
     for start in range(0, len(images), runtime.chunk_images):
         part = slice(start, start + runtime.chunk_images)
-        x = normalize(images.pixels[part], images.mean, images.std)
+        x = normalize(images.take(part), images.mean, images.std)
         predicted = network(x.to(runtime.dtype)).argmax(1)
         correct += int((predicted == images.labels[part]).sum())
+    network.train(training)
     return 100 * correct / len(images)
 
 

@@ -18,7 +18,9 @@ SMOKE: Mapping[str, Mapping[str, object]] = {
     "pretrain": {"networks": 1, "epochs": 1},
     "students": {"students": 2, "epochs": 6, "steps": 0, "evaluations": 2},
 }
-SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16, "n_frequencies": 32}
+SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16}
+# Options of objectives, wherever a term sets them to more.
+SMOKE_OPTIONS: Mapping[str, int] = {"n_frequencies": 32, "n_components": 2}
 
 
 def slug(label: str) -> str:
@@ -37,8 +39,9 @@ def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, A
     Args:
         raw: Tables as read from TOML.
         pairs: ``key=value``, where key is a dotted path such as ``students.epochs`` or
-            ``methods.ncfm.settings.iterations`` (a method by its label in lower case) and value
-            is TOML; what is not TOML is taken as a string.
+            ``methods.ncfm.settings.iterations`` (a method by its label in lower case) or
+            ``methods.ncfm.settings.objectives.ncfm.weight`` (a term by its name) and value is
+            TOML; what is not TOML is taken as a string.
 
     Raises:
         SettingsError: No ``=``, or the path leads nowhere.
@@ -67,6 +70,7 @@ def smoke(raw: Mapping[str, Any]) -> dict[str, Any]:
     for method in methods if isinstance(methods, list) else []:
         if isinstance(method, dict) and method.get("kind") == "distill":
             _update(method, "settings", SMOKE_DISTILL)
+            _shrink_options(method)
         if isinstance(method, dict) and "published" in method:
             note = "the smoke budget measures nothing"
             _update(method, "published", {"comparable": False, "note": note})
@@ -79,9 +83,22 @@ def _update(tables: dict[str, Any], name: str, values: Mapping[str, Any]) -> Non
         table.update(values)
 
 
+def _shrink_options(method: Mapping[str, Any]) -> None:
+    settings = method.get("settings")
+    terms = settings.get("objectives") if isinstance(settings, dict) else None
+    for term in terms if isinstance(terms, list) else []:
+        options = term.get("options") if isinstance(term, dict) else None
+        for name, most in SMOKE_OPTIONS.items():
+            value = options.get(name) if isinstance(options, dict) else None
+            if isinstance(options, dict) and isinstance(value, int) and value > most:
+                options[name] = most
+
+
 def _descend(table: dict[str, Any], parents: list[str], key: str) -> dict[str, Any]:
     here: Any = table
     for name in parents:
+        if name == "options" and isinstance(here, dict):
+            here.setdefault("options", {})  # a term may leave them out
         children = _children(here)
         if name not in children:
             known = ", ".join(children) or "nothing"
@@ -93,12 +110,16 @@ def _descend(table: dict[str, Any], parents: list[str], key: str) -> dict[str, A
 
 
 def _children(here: object) -> dict[str, Any]:
-    """Tables by name; the methods, a list, by the slugs of their labels."""
+    """Tables by name; of a list, the methods by the slugs of their labels, the terms by name."""
     if isinstance(here, dict):
         return {k: v for k, v in here.items() if isinstance(v, dict | list)}
     if isinstance(here, list):
-        return {slug(str(item.get("label", ""))): item for item in here if isinstance(item, dict)}
+        return {_name(item): item for item in here if isinstance(item, dict)}
     return {}
+
+
+def _name(item: Mapping[str, Any]) -> str:
+    return slug(str(item["label"])) if "label" in item else str(item.get("name", ""))
 
 
 def _parse(text: str) -> object:

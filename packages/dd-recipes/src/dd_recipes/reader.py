@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_type_hints
 
@@ -26,6 +26,7 @@ from dd_recipes.catalog import Entry
 from dd_recipes.overrides import apply_overrides, slug, smoke
 from dd_recipes.paper import Paper, PublishedValue
 from dd_recipes.recipe import DataSource, Method, Recipe
+from dd_recipes.terms import term_mistakes
 
 __all__ = ["load_recipe", "read_recipe"]
 
@@ -46,6 +47,15 @@ class _RawMethod:
     def __post_init__(self) -> None:
         if not slug(self.label):
             raise ValueError(f"label is {self.label!r}; it needs a letter or a digit.")
+
+
+@dataclass(frozen=True, slots=True)
+class _RawTerm:
+    """A term's table before its options are checked against its objective."""
+
+    name: str
+    weight: float = 1.0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +150,40 @@ def _methods(raw: object, mistakes: list[str]) -> list[Method]:
         checked = _check(_RawMethod, table, path, mistakes)
         if checked is None:
             continue
-        settings: DistillSettings | SyntheticSettings | None
-        if checked.kind == "distill":
-            settings = _check(DistillSettings, checked.settings, f"{path}.settings", mistakes)
-        else:
-            settings = _check(SyntheticSettings, checked.settings, f"{path}.settings", mistakes)
-            if settings is not None and settings.init == "noise":
-                mistakes.append(f"{path}.settings.init: noise is no choice of real images")
+        settings = _settings(checked, f"{path}.settings", mistakes)
         if settings is not None:
             found.append(Method(checked.label, checked.about, settings, checked.published))
     return found
+
+
+def _settings(
+    method: _RawMethod, path: str, mistakes: list[str]
+) -> DistillSettings | SyntheticSettings | None:
+    data = method.settings
+    if method.kind == "random":
+        chosen = _check(SyntheticSettings, data, path, mistakes)
+        if chosen is not None and chosen.init in ("noise", "file"):
+            mistakes.append(f"{path}.init: {chosen.init} is no choice of real images")
+        return chosen
+    wrong = list(_terms(data.get("objectives"), f"{path}.objectives"))
+    mistakes += wrong
+    if wrong:
+        # Without the wrong terms, the other settings can be judged.
+        data = {key: value for key, value in data.items() if key != "objectives"}
+    return _check(DistillSettings, data, path, mistakes)
+
+
+def _terms(raw: object, path: str) -> Iterator[str]:
+    """The mistakes of the terms, each with the name of its objective in its path."""
+    for index, table in enumerate(raw if isinstance(raw, list) else []):
+        name = table.get("name") if isinstance(table, dict) else None
+        here = f"{path}.{name if isinstance(name, str) and name else index + 1}"
+        mistakes: list[str] = []
+        term = _check(_RawTerm, table, here, mistakes)
+        yield from mistakes
+        if term is not None:
+            judged = term_mistakes(term.name, term.weight, term.options)
+            yield from (f"{here}{words}" for words in judged)
 
 
 def _check(type_: type[T], data: object, path: str, mistakes: list[str]) -> T | None:

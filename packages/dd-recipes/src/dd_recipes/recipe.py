@@ -17,6 +17,7 @@ from dd_core.settings import (
     StudentSettings,
     SyntheticSettings,
 )
+from dd_core.synthetic import n_views
 from dd_recipes.overrides import slug
 from dd_recipes.paper import Paper, PublishedValue
 
@@ -69,9 +70,17 @@ class Method:
 
     @property
     def factor(self) -> int:
-        """Views along a side of a stored image; real images chosen as they are have one."""
-        whole = self.kind == "random" and self.synthetic.init == "real"
-        return 1 if whole else self.synthetic.factor
+        """Views along a side of a stored image, at most; real images as they are have one."""
+        return 1 if self._whole else self.synthetic.factor
+
+    @property
+    def views(self) -> int:
+        """Training images a class: the views of all stored images."""
+        return self.synthetic.ipc if self._whole else n_views(self.synthetic)
+
+    @property
+    def _whole(self) -> bool:
+        return self.kind == "random" and self.synthetic.init == "real"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Everything is read from the folder, so a report can be written anew at any time.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,15 @@ def _render(template: str, context: dict[str, Any], target: Path) -> Path:
 def _steps(results: Results, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What was done: a name and plain words for each step, from the settings."""
     network, pool, students = config["network"], config["pretrain"], config["students"]
-    shape = f"ConvNet-{network['depth']} of width {network['width']}"
+    shape = _shape(network)
     if results.pool_seconds is not None:
         users = [m["label"] for m in config["methods"] if m["settings"].get("extractor") == "blend"]
         words = (
             f"{_plural(pool['networks'], 'network')} ({shape}) {_was(pool['networks'])} trained on "
             f"the {results.train_images:,} real training images for "
             f"{_plural(pool['epochs'], 'epoch')}, in {duration(results.pool_seconds)} altogether. "
-            f"Through their features {' and '.join(users)} compares synthetic and real images."
+            f"Through their features {' and '.join(users)} compare{'s' if len(users) == 1 else ''} "
+            "synthetic and real images."
         )
         yield "Extractors", words
     for row in results.rows:
@@ -114,6 +115,17 @@ def _steps(results: Results, config: dict[str, Any]) -> Iterator[tuple[str, str]
         f"{results.test_images:,} test images. No other step sees these."
     )
     yield "Students", words
+
+
+_NETWORKS = {"alexnet": "AlexNet", "vgg11": "VGG-11", "resnet18": "ResNet-18"}
+
+
+def _shape(network: Mapping[str, Any]) -> str:
+    """The architecture in words; the norm where it is not the field's usual one."""
+    convnet = f"ConvNet-{network['depth']} of width {network['width']}"
+    shape, norm = _NETWORKS.get(network["architecture"], convnet), network["norm"]
+    words = {"instance": "", "none": " without norm"}.get(norm, f" with {norm} norm")
+    return f"{shape}{words}"
 
 
 def _charts(results: Results, folder: Path) -> Iterator[Picture]:
@@ -153,11 +165,13 @@ def _grids(results: Results, folder: Path) -> Iterator[Picture]:
 
 
 def _views(row: Row) -> str:
-    if row.factor == 1:
+    if row.training_images == row.ipc:
         return ""
+    even = row.training_images == row.ipc * row.factor**2
+    subject = f"Each stored image holds {row.factor**2} views" if even else "Images hold views"
     return (
-        f"Each stored image holds {row.factor**2} views, which are enlarged to full size for "
-        f"training: {row.training_images} training images a class from {row.ipc} stored. "
+        f"{subject}, which are enlarged to full size for training: {row.training_images} training "
+        f"images a class from {row.ipc} stored. "
     )
 
 

@@ -23,7 +23,8 @@ class Row:
         kind: ``random`` (real images) or ``distill``.
         about: One sentence on it.
         ipc: Stored images a class.
-        factor: Views along each side of a stored image.
+        factor: Views along each side of a stored image, at most.
+        training_images: Images a class that a student sees: the views of all stored images.
         last: Test accuracy of each student after its last epoch, in percent.
         best: Best test accuracy of each student over its epochs; only to compare with papers
             that report it, because it is chosen on the test images.
@@ -38,6 +39,7 @@ class Row:
     about: str
     ipc: int
     factor: int
+    training_images: int
     last: tuple[float, ...]
     best: tuple[float, ...]
     distill_seconds: float | None
@@ -68,11 +70,6 @@ class Row:
     def best_accuracy(self) -> str:
         """The same for the best epochs."""
         return _mean_std(self.best)
-
-    @property
-    def training_images(self) -> int:
-        """Images a class that a student sees: the views of all stored images."""
-        return self.ipc * self.factor**2
 
     @property
     def verdict(self) -> Verdict | None:

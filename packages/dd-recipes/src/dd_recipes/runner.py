@@ -194,7 +194,8 @@ def _readable(path: Path) -> dict[str, Any]:
 def _row(method: Method, measured: dict[str, Any]) -> Row:
     return Row(
         label=method.label, slug=method.slug, kind=method.kind, about=method.about,
-        ipc=method.synthetic.ipc, factor=method.factor, published=method.published,
+        ipc=method.synthetic.ipc, factor=method.factor, training_images=method.views,
+        published=method.published,
         last=tuple(measured["last"]), best=tuple(measured["best"]),
         distill_seconds=measured["distill_seconds"],
         student_seconds=measured["student_seconds"],

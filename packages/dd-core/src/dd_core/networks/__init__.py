@@ -6,16 +6,32 @@ import torch
 
 from dd_core.errors import SettingsError
 from dd_core.images import LabeledImages
+from dd_core.networks.alexnet import AlexNet
+from dd_core.networks.base import Network, initialize, padded_size
 from dd_core.networks.convnet import ConvNet
+from dd_core.networks.resnet import ResNet18
+from dd_core.networks.vgg import VGG11
 from dd_core.settings import NetworkSettings
 
-__all__ = ["ConvNet", "build_network", "network_for"]
+__all__ = [
+    "VGG11",
+    "AlexNet",
+    "ConvNet",
+    "Network",
+    "ResNet18",
+    "build_network",
+    "describe_network",
+    "initialize",
+    "network_for",
+]
+
+_SMALLEST = {"alexnet": 8, "vgg11": 32, "resnet18": 16}
 
 
 def build_network(
     settings: NetworkSettings, *, channels: int, size: int, n_classes: int, seed: int
-) -> ConvNet:
-    """Makes a network with random weights that follow from the seed alone.
+) -> Network:
+    """Makes a network on the CPU with random weights that follow from the seed alone.
 
     Args:
         settings: The architecture.
@@ -25,26 +41,28 @@ def build_network(
         seed: Seed of the weights; the global generator is left as it was.
 
     Raises:
-        SettingsError: The images are too small for the depth.
+        SettingsError: The images are too small for the architecture or its depth, or the norm
+            does not fit the width.
+
+    Example:
+        >>> settings = NetworkSettings(architecture="resnet18", norm="batch")
+        >>> build_network(settings, channels=3, size=64, n_classes=10, seed=0).n_features
+        512
     """
-    if size < 2**settings.depth:
+    least = _SMALLEST.get(settings.architecture, 1)
+    if padded_size(size) < least:
         raise SettingsError(
-            f"depth is {settings.depth}, which halves images {settings.depth} times, but they "
-            f"have {size} px; choose a depth of at most {size.bit_length() - 1}."
+            f"architecture is {settings.architecture!r}, which needs images of at least {least} "
+            f"px, but they have {size}; choose 'convnet' with a depth that suits them."
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ConvNet(
-            channels=channels,
-            size=size,
-            n_classes=n_classes,
-            depth=settings.depth,
-            width=settings.width,
-            norm=settings.norm,
-        )
+    with torch.device("meta"):  # weights are drawn once, by `initialize`
+        network = _make(settings, channels=channels, size=size, n_classes=n_classes)
+    network = network.to_empty(device="cpu")
+    initialize(network, torch.Generator().manual_seed(seed))
+    return network
 
 
-def network_for(images: LabeledImages, settings: NetworkSettings, seed: int) -> ConvNet:
+def network_for(images: LabeledImages, settings: NetworkSettings, seed: int) -> Network:
     """Makes a network for the channels, size and classes of these images, on the CPU."""
     return build_network(
         settings,
@@ -52,4 +70,39 @@ def network_for(images: LabeledImages, settings: NetworkSettings, seed: int) -> 
         size=images.size,
         n_classes=images.n_classes,
         seed=seed,
+    )
+
+
+def describe_network(settings: NetworkSettings) -> str:
+    """The settings that matter to this architecture, in words; equal where networks are alike.
+
+    Example:
+        >>> describe_network(NetworkSettings())
+        'convnet of depth 3, width 128 and norm instance'
+        >>> describe_network(NetworkSettings("alexnet", depth=4))
+        'alexnet'
+    """
+    if settings.architecture == "alexnet":
+        return "alexnet"
+    sizes = f"depth {settings.depth}, width {settings.width} and "
+    return (
+        f"{settings.architecture} of {sizes if settings.architecture == 'convnet' else ''}"
+        f"norm {settings.norm}"
+    )
+
+
+def _make(settings: NetworkSettings, *, channels: int, size: int, n_classes: int) -> Network:
+    if settings.architecture == "alexnet":
+        return AlexNet(channels=channels, size=size, n_classes=n_classes)
+    if settings.architecture == "vgg11":
+        return VGG11(channels=channels, size=size, n_classes=n_classes, norm=settings.norm)
+    if settings.architecture == "resnet18":
+        return ResNet18(channels=channels, size=size, n_classes=n_classes, norm=settings.norm)
+    return ConvNet(
+        channels=channels,
+        size=size,
+        n_classes=n_classes,
+        depth=settings.depth,
+        width=settings.width,
+        norm=settings.norm,
     )

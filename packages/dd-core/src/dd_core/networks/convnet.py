@@ -6,32 +6,48 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dd_core.errors import SettingsError
 from dd_core.kernels import instance_norm_relu_pool
+from dd_core.networks.base import (
+    Network,
+    convolve,
+    make_norm,
+    normalize_maps,
+    padded_size,
+    stem_padding,
+)
+from dd_core.objectives.base import Tap
 
 __all__ = ["ConvNet"]
 
 
-class ConvNet(nn.Module):
+class ConvNet(Network):
     """ConvNet-D as in Gidaris & Komodakis (2018) and the dataset-distillation literature.
 
-    Every block is Conv3x3 - instance norm (affine) - ReLU - AvgPool2x2; a linear classifier
-    follows. Images of 28 px are padded to 32 in the first convolution, as in DC and DM.
+    Every block is Conv3x3 - norm (affine) - ReLU - AvgPool2x2; a linear classifier follows.
+    Images of 28 px are padded to 32 in the first convolution, as in DC and DM. The features are
+    the last pooled map, flattened channel by channel.
 
-    Parameters are float32. Activations have the type of the images that come in, so bfloat16
-    images make a bfloat16 network; the logits are float32 always.
+    Taps: ``conv`` gives the output of every block's convolution, bias included; ``norm`` gives
+    the output of every block's norm (DDM, papers' code of 2024).
 
     Args:
         channels: Channels of the images.
-        size: Height and width of the images.
+        size: Height and width of the images, at least 2**depth.
         n_classes: Number of classes.
         depth: Number of blocks.
         width: Channels of each block.
-        norm: ``instance`` or ``none``.
+        norm: ``instance``, ``batch``, ``layer``, ``group`` or ``none``.
+
+    Raises:
+        SettingsError: The images are too small for the depth, or the width has no 4 groups.
 
     Example:
         >>> net = ConvNet(channels=3, size=32, n_classes=10)
         >>> net.features(torch.zeros(2, 3, 32, 32)).shape, net(torch.zeros(2, 3, 32, 32)).shape
         (torch.Size([2, 2048]), torch.Size([2, 10]))
+        >>> [tuple(m.shape) for m in net.tapped(torch.zeros(2, 3, 32, 32), "norm")[1]]
+        [(2, 128, 32, 32), (2, 128, 16, 16), (2, 128, 8, 8)]
     """
 
     def __init__(
@@ -45,38 +61,43 @@ class ConvNet(nn.Module):
         norm: str = "instance",
     ) -> None:
         super().__init__()
-        self._paddings = [3 if size == 28 else 1] + [1] * (depth - 1)
+        padded = padded_size(size)
+        if padded < 2**depth:
+            raise SettingsError(
+                f"depth is {depth}, which halves images {depth} times, but they have {size} px; "
+                f"choose a depth of at most {padded.bit_length() - 1}."
+            )
+        paddings = [stem_padding(size, 1)] + [1] * (depth - 1)
         inputs = [channels] + [width] * (depth - 1)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(i, width, 3, padding=p) for i, p in zip(inputs, self._paddings, strict=True)
+            nn.Conv2d(i, width, 3, padding=p) for i, p in zip(inputs, paddings, strict=True)
         )
-        self.norms = nn.ModuleList(
-            nn.GroupNorm(width, width) if norm == "instance" else nn.Identity()
-            for _ in range(depth)
-        )
-        final = (32 if size == 28 else size) // 2**depth
-        self.n_features = width * final**2
+        self.norms = nn.ModuleList(make_norm(norm, width) for _ in range(depth))
+        self._norm = norm
+        self.n_features = width * (padded // 2**depth) ** 2
         self.classifier = nn.Linear(self.n_features, n_classes)
         self.to(memory_format=torch.channels_last)
 
-    def features(self, images: Tensor) -> Tensor:
-        """The last pooled feature map, flattened channel by channel: (n, n_features)."""
+    def tapped(self, images: Tensor, tap: Tap) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Features, and the tapped maps of every block; see `Network.tapped`."""
+        if tap == "norm" and self._norm == "none":
+            raise SettingsError("tap is 'norm', but the ConvNet has norm 'none'; take tap 'conv'.")
         x = images.contiguous(memory_format=torch.channels_last)
-        blocks = zip(self.convolutions, self.norms, self._paddings, strict=True)
-        for convolution, norm, padding in blocks:
-            weight, bias = (p.to(x.dtype) for p in convolution.parameters())
-            if isinstance(norm, nn.GroupNorm):
-                # The norm takes away a constant of each channel, so the bias changes nothing.
-                x = F.conv2d(x, weight, padding=padding)
-                x = instance_norm_relu_pool(x, norm.weight, norm.bias)
-            else:
-                x = F.avg_pool2d(F.relu(F.conv2d(x, weight, bias, padding=padding)), 2)
-        return x.flatten(1)
+        maps: list[Tensor] = []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            assert isinstance(convolution, nn.Conv2d)
+            if self._norm == "instance" and tap == "none":
+                x = _instance_block(x, convolution, norm)
+                continue
+            x = convolve(x, convolution)
+            normed = normalize_maps(x, norm)
+            maps += {"none": [], "conv": [x], "norm": [normed]}[tap]
+            x = F.avg_pool2d(F.relu(normed), 2)
+        return x.flatten(1), tuple(maps)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Logits of features, float32 of shape (n, n_classes)."""
-        return F.linear(features.float(), self.classifier.weight, self.classifier.bias)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of normalised images of shape (n, channels, size, size)."""
-        return self.classify(self.features(images))
+def _instance_block(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -> Tensor:
+    """One block without taps. The norm takes away a constant of each channel, so no bias."""
+    assert isinstance(norm, nn.GroupNorm)
+    x = F.conv2d(x, convolution.weight.to(x.dtype), padding=convolution.padding)
+    return instance_norm_relu_pool(x, norm.weight, norm.bias)

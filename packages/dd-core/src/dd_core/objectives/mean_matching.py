@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from dd_core.objectives.base import ClassSlice, Features, Objective
 
 __all__ = ["MeanMatching"]
 
 
 @dataclass(frozen=True, slots=True)
-class MeanMatching:
-    """scale * || mean of real features - mean of synthetic features ||^2, DM Eq. 4.
+class MeanMatching(Objective):
+    """|| mean of real features - mean of synthetic features ||^2, DM Eq. 4."""
 
-    Attributes:
-        scale: Factor of the loss; 1 in DM.
-    """
-
-    scale: float = 1.0
-
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Features) -> Features:
         """The mean over the images, float32 of shape (classes, 1, n_features)."""
-        return features.float().mean(1, keepdim=True)
+        return Features(features.vectors.float().mean(1, keepdim=True))
 
-    def sample(self, n_features: int, generator: torch.Generator) -> Tensor:
-        """Nothing is random here: an empty tensor."""
-        return torch.empty(0, device=generator.device)
-
-    def loss(self, real: Tensor, synthetic: Tensor, sample: Tensor) -> Tensor:
+    def loss(
+        self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice
+    ) -> Tensor:
         """The squared distance of the means of each class."""
-        return self.scale * (real - synthetic).square().sum((1, 2))
+        return (real.vectors - synthetic.vectors).square().sum((1, 2))

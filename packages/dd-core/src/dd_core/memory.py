@@ -1,0 +1,201 @@
+"""How much memory a distillation needs, and how many images to compute at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dd_core.errors import SettingsError
+from dd_core.images import LabeledImages
+from dd_core.networks import network_for
+from dd_core.runtime import Runtime
+from dd_core.settings import DistillSettings, NetworkSettings
+from dd_core.synthetic import n_views
+
+__all__ = ["Chunks", "MemoryPlan", "is_out_of_memory", "plan_memory"]
+
+_MIB = 2**20
+_CPU_VIEWS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """How many images are computed at once. It changes numbers only by rounding.
+
+    Attributes:
+        images: Real images of one forward pass.
+        views: Synthetic views of one forward and backward pass; a class's views stay together.
+    """
+
+    images: int
+    views: int
+
+    @classmethod
+    def default(cls, runtime: Runtime) -> Chunks:
+        """Enough to fill the device and, on the CPU, few enough for its cache."""
+        cpu = runtime.device.type == "cpu"
+        return cls(runtime.chunk_images, _CPU_VIEWS if cpu else 2**30)
+
+    def halved(self) -> Chunks:
+        """Half as many, at least one."""
+        return Chunks(max(1, self.images // 2), max(1, self.views // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """What a run needs, in bytes, as far as its own tensors go.
+
+    The figures are computed from the shapes of all tensors that live at the same time; libraries
+    and allocators add to them.
+
+    Attributes:
+        chunks: Images computed at once.
+        parts: Bytes by purpose; ``real pass`` and ``synthetic pass`` never live together.
+    """
+
+    chunks: Chunks
+    parts: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """Peak in bytes."""
+        passes = ("real pass", "synthetic pass")
+        standing = sum(size for name, size in self.parts.items() if name not in passes)
+        return standing + max(self.parts[name] for name in passes)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        parts = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in self.parts.items())
+        return (
+            f"about {self.total / _MIB:.0f} MiB ({parts} MiB); {self.chunks.images} real images "
+            f"and {min(self.chunks.views, 10**6)} synthetic views at once"
+        )
+
+
+def plan_memory(
+    images: LabeledImages,
+    settings: DistillSettings,
+    network: NetworkSettings,
+    runtime: Runtime,
+    *,
+    networks: int = 1,
+    budget: int | None = None,
+    ranks: int = 1,
+) -> MemoryPlan:
+    """Says before a run what memory it needs, and chooses chunks that keep within a budget.
+
+    Args:
+        images: Real training images.
+        settings: The method.
+        network: The extractors' architecture.
+        runtime: Device and precision.
+        networks: Networks in the pool.
+        budget: Bytes that the run may take; by default as many images are computed at once as
+            suit the device.
+        ranks: Processes that share the classes.
+
+    Raises:
+        SettingsError: Even one image at a time needs more than the budget.
+    """
+    costs = _Costs(images, settings, network, runtime, networks, -(-images.n_classes // ranks))
+    plan = costs.plan(Chunks.default(runtime))
+    while budget is not None and plan.total > budget:
+        smaller = plan.chunks.halved()
+        if smaller == plan.chunks:
+            raise SettingsError(
+                f"memory_budget is {budget / _MIB:.0f} MiB, but the run needs "
+                f"{plan.total / _MIB:.0f} MiB even with one class and one image at a time "
+                f"({plan.summary}). Give more, or lower batch_real, ipc or n_frequencies."
+            )
+        plan = costs.plan(smaller)
+    return plan
+
+
+class _Costs:
+    """Bytes of everything that a run holds, from shapes alone."""
+
+    def __init__(
+        self,
+        images: LabeledImages,
+        settings: DistillSettings,
+        network: NetworkSettings,
+        runtime: Runtime,
+        networks: int,
+        classes: int,
+    ) -> None:
+        self._settings, self._classes = settings, classes
+        self._item = runtime.dtype.itemsize
+        self._image = images.channels * images.size**2
+        self._stored = images.pixels.numel()
+        self._batch = min(settings.batch_real, int(images.class_counts.max()))
+        self._views = n_views(settings.synthetic)
+        self._frequencies = max(
+            (int(term.options.get("n_frequencies", _default_frequencies(term.name))))
+            for term in settings.objectives
+        )
+        module = network_for(images, network, 0).requires_grad_(False).to("meta")
+        self._features = module.n_features
+        self._weights = sum(p.numel() for p in module.parameters()) * 4
+        self._copies = 1 + (2 * networks + 1) * (settings.extractor == "blend")
+        shape = (2, images.channels, images.size, images.size)
+        self._widest, self._saved = _activations(module, shape, runtime.dtype)
+
+    def plan(self, chunks: Chunks) -> MemoryPlan:
+        """The plan for these chunks."""
+        s, image, item = self._settings, self._image, self._item
+        many = max(1, min(self._classes, chunks.views // self._views))
+        views, real = many * self._views, min(chunks.images, self._batch * self._classes)
+        held = self._classes * self._batch * self._features * item
+        block = max(self._batch, real) * image * (1 + 4 * 3)
+        # Angles, cosines and sines of one chunk of images at all frequencies, in float32.
+        waves = 3 * 4 * many * max(self._batch, self._views) * self._frequencies
+        passes = 2 if s.calibration else 1
+        synthetic = views * (passes * self._saved + 8 * 4 * image) + waves
+        drawn = self._frequencies * self._features * 4
+        pixels = self._classes * s.synthetic.ipc * image * 4
+        moments = 1 if s.optimizer == "sgd" else 2
+        return MemoryPlan(
+            chunks,
+            {
+                "real images": self._stored,
+                "networks": self._weights * self._copies,
+                "pixels": pixels * (2 + moments),
+                "frequencies": drawn * (1 if s.frequency_draws == "shared" else many),
+                "real features": 2 * held + self._classes * self._batch * image,
+                "real pass": real * self._widest + block,
+                "synthetic pass": synthetic,
+            },
+        )
+
+
+def _default_frequencies(name: str) -> int:
+    from dd_core.objectives.registry import build_objective
+
+    return int(getattr(build_objective(name, {}), "n_frequencies", 0))
+
+
+def _activations(module: Any, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes an image: of the two widest tensors in a row, and of what the backward pass keeps."""
+    sizes: list[int] = []
+    seen: set[int] = set()
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in seen and tensor.ndim == 4:
+            seen.add(id(tensor))
+            sizes.append(tensor.numel() * tensor.element_size())
+        return tensor
+
+    x = torch.zeros(shape, dtype=dtype, device="meta", requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module.features(x)
+    return 3 * max(sizes) // shape[0], sum(sizes) // shape[0]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device, or the machine, has no memory left."""
+    if isinstance(error, torch.cuda.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
