@@ -17,6 +17,8 @@ from typing import Any
 
 from stepbench.check import TOLERANCE, compare
 from stepbench.checkout import Checkout
+from stepbench.engine import TOLERANCE as STEP_TOLERANCE
+from stepbench.engine import check_engine
 from stepbench.measure import Result, measure
 from stepbench.worker import FAILED, INSTALL, USER_ERROR, BenchmarkError, Options
 from stepbench.workload import WORKLOADS, Workload
@@ -128,9 +130,16 @@ def _explain(results: Sequence[Result]) -> None:
 
 
 def _check_values(checkout: Checkout) -> int:
-    """Compare ncf_distance with the official loss function; 1 where they differ."""
+    """Compare our loss and our step with the official ones; 1 where they differ."""
+    equal = [_check_loss(checkout), _check_step(checkout)]
+    return 0 if all(equal) else FAILED
+
+
+def _check_loss(checkout: Checkout) -> bool:
+    """Compare ncf_distance with the official loss function."""
     comparisons = compare(checkout)
     width = max(len(each.case) for each in comparisons)
+    print("The loss function on equal features:\n")
     print(f"{'case':<{width}}  {'ours':>10}  {'official':>10}  {'difference':>10}  {'gradient':>8}")
     for each in comparisons:
         print(
@@ -142,9 +151,34 @@ def _check_values(checkout: Checkout) -> int:
     good = all(each.good for each in comparisons)
     print(
         f"\nLargest difference of a value {worst:.1e}, of a gradient {gradient:.1e} "
-        f"(tolerance {TOLERANCE:.0e}): {'equal' if good else 'DIFFERENT'}."
+        f"(tolerance {TOLERANCE:.0e}): {'equal' if good else 'DIFFERENT'}.\n"
     )
-    return 0 if good else FAILED
+    return good
+
+
+def _check_step(checkout: Checkout) -> bool:
+    """Compare whole iterations of step="per_class" with the official functions."""
+    print("Whole iterations, step='per_class', float32, eager, equal inputs; mean of 10 classes.")
+    print("The joint step beside it shows what a difference looks like.\n", flush=True)
+    check = check_engine(checkout)
+    line = "{:>9}  {:<11}  {:>11}  {:>11}  {:>10}  {:>11}  {:>10}"
+    print(line.format(
+        "iteration", "loss", "ours", "official", "difference", "ours, joint", "difference"
+    ))  # fmt: skip
+    for each in check.losses:
+        print(line.format(
+            each.iteration, each.name, f"{each.ours:.6f}", f"{each.official:.6f}",
+            f"{each.difference:.1e}", f"{each.joint:.6f}", f"{each.joint_difference:.1e}",
+        ))  # fmt: skip
+    verdict = "equal" if check.good else "DIFFERENT"
+    if check.largest <= STEP_TOLERANCE and not check.good:
+        verdict = "UNDECIDED, since the joint step is as close"
+    print(
+        f"\nLargest difference of a loss {check.largest:.1e} (tolerance {STEP_TOLERANCE:.0e}; "
+        f"joint step {check.control:.1e}): {verdict}.\nPixels moved by {check.moved:.1e} in the "
+        f"mean and differ by {check.pixels:.1e}."
+    )
+    return check.good
 
 
 def _stop(message: str, code: int) -> int:
@@ -166,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", type=_at_least_one, default=2, help="CPU threads of a side (default: 2)")
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     add("--check-values", action="store_true",
-        help="only compare our loss with the official one on equal inputs")  # fmt: skip
+        help="only compare our loss and step with the official ones on equal inputs")  # fmt: skip
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="ours only")
     add("--compile", default="auto", choices=("auto", "on", "off"), help="ours only")
     add("--allocator", default="system", choices=("keep", "system"),

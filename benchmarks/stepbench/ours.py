@@ -4,9 +4,6 @@ import numpy as np
 
 from stepbench import workload as w
 
-_MEAN = (0.4914, 0.4822, 0.4465)
-_STD = (0.2023, 0.1994, 0.2010)
-
 
 def load_all() -> None:
     """Import everything that one iteration needs."""
@@ -34,27 +31,30 @@ class OurSide:
         from dd_core.images import LabeledImages
         from dd_core.minmax import Distiller
         from dd_core.runtime import choose_runtime
-        from dd_core.settings import DistillSettings, NetworkSettings, SyntheticSettings
+        from dd_core.settings import DistillSettings, NetworkSettings, SyntheticSettings, Term
 
         pixels, labels = w.random_images(work)
         images = LabeledImages(
             torch.from_numpy(pixels),
             torch.from_numpy(labels),
-            mean=_MEAN,
-            std=_STD,
+            mean=w.MEAN,
+            std=w.STD,
             class_names=tuple(str(label) for label in np.unique(labels)),
         )
         network = NetworkSettings(depth=w.DEPTH, width=w.WIDTH, norm="instance")
+        ncfm = {"n_frequencies": work.frequencies, "alpha": 0.5}
         settings = DistillSettings(
+            objectives=(Term("ncfm", 300.0, ncfm),),
             synthetic=SyntheticSettings(ipc=work.ipc, factor=w.RHO, init="mix"),
             batch_real=work.real,
+            step="joint",
+            optimizer="adamw",
             schedule="plateau",
             hold=1,
             augmentation=w.AUGMENTATION,
             augmentation_draws="per_class",
+            frequency_draws="shared",
             calibration=1.0,
-            n_frequencies=work.frequencies,
-            alpha=0.5,
         )
         pool = ExtractorPool.random(
             network,

@@ -138,13 +138,13 @@ def test_everything_comes_back(tmp_path, form):
     views = {"single": 16, "multi": 20, "bound": 10}[form]
     soft = torch.rand(views, 2).softmax(1)
     whole = replace(
-        example(), images=example().images * 3 - 1, value_range=(-1.0, 2.0), decode=form, bound=5,
+        example(), images=example().images * 3 - 1, value_range=(-1.0, 2.0), decode=form, bound=6,
         soft_labels=soft,
     )  # fmt: skip
     whole.save(tmp_path)
     loaded = DistilledSet.load(str(tmp_path))
     assert torch.equal(loaded.images, whole.images) and torch.equal(loaded.soft_labels, soft)
-    assert (loaded.decode, loaded.bound, loaded.value_range) == (form, 5, (-1.0, 2.0))
+    assert (loaded.decode, loaded.bound, loaded.value_range) == (form, 6, (-1.0, 2.0))
 
 
 @pytest.mark.parametrize("form", ["single", "multi", "bound"])

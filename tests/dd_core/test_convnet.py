@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from dd_core import NetworkSettings, SettingsError
-from dd_core.networks import build_network
+from dd_core.networks import ConvNet, build_network
 
 
 @pytest.mark.parametrize(
@@ -26,16 +26,54 @@ def test_parameters_of_convnet_3_are_the_published_320010():
     assert sum(p.numel() for p in net.parameters()) == 320010
 
 
-@pytest.mark.parametrize("norm", ["instance", "none"])
-def test_equals_plain_layers(norm):
-    settings = NetworkSettings(depth=3, width=32, norm=norm)
-    net = build_network(settings, channels=3, size=32, n_classes=7, seed=0)
+def plain_layers(net: ConvNet) -> nn.Sequential:
+    """The network as a sequence of torch's own modules that share its weights."""
     layers: list[nn.Module] = []
     for convolution, normalization in zip(net.convolutions, net.norms, strict=True):
         layers += [convolution, normalization, nn.ReLU(), nn.AvgPool2d(2)]
-    plain = nn.Sequential(*layers, nn.Flatten(), net.classifier)
-    x = torch.randn(5, 3, 32, 32)
-    torch.testing.assert_close(net(x), plain(x), atol=1e-4, rtol=1e-4)
+    return nn.Sequential(*layers, nn.Flatten(), net.classifier)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "layer", "group", "none"])
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_equals_plain_layers(norm, depth):
+    settings = NetworkSettings(depth=depth, width=32, norm=norm)
+    net = build_network(settings, channels=3, size=32, n_classes=7, seed=0).eval()
+    x = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(net(x), plain_layers(net)(x), atol=1e-4, rtol=1e-4)
+
+
+def test_norms_normalize_what_they_say():
+    x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    over = {"instance": (2, 3), "layer": (1, 2, 3), "batch": (0, 2, 3)}
+    for norm, axes in over.items():
+        settings = NetworkSettings(depth=2, width=8, norm=norm)
+        net = build_network(settings, channels=3, size=16, n_classes=2, seed=0).train()
+        for m in net.tapped(x, "norm")[1]:
+            mean, variance = m.mean(axes), m.var(axes, correction=0)
+            torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-5, rtol=0)
+            torch.testing.assert_close(variance, torch.ones_like(variance), atol=2e-2, rtol=0)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch", "none"])
+def test_taps_are_the_layers_outputs_and_leave_the_features_alone(norm):
+    settings = NetworkSettings(depth=3, width=16, norm=norm)
+    net = build_network(settings, channels=3, size=32, n_classes=2, seed=0).eval()
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    for tap, layers in (("conv", net.convolutions), ("norm", net.norms)):
+        if norm == "none" and tap == "norm":
+            continue
+        seen: list[torch.Tensor] = []
+        hooks = [m.register_forward_hook(lambda *a, s=seen: s.append(a[2])) for m in layers]
+        plain_layers(net)(x)
+        for hook in hooks:
+            hook.remove()
+        vectors, maps = net.tapped(x, tap)
+        torch.testing.assert_close(vectors, net.features(x), atol=1e-4, rtol=1e-4)
+        assert len(maps) == 3
+        for ours, theirs in zip(maps, seen, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+    assert net.tapped(x, "none")[1] == ()
 
 
 def test_seed_alone_decides_the_weights():
@@ -62,3 +100,16 @@ def test_bfloat16_images_make_a_bfloat16_network_with_float32_logits():
 def test_too_deep_for_the_images():
     with pytest.raises(SettingsError, match="depth is 5"):
         build_network(NetworkSettings(depth=5), channels=1, size=16, n_classes=3, seed=0)
+
+
+def test_depth_of_padded_images_counts_32_px():
+    net = build_network(NetworkSettings(depth=5, width=8), channels=1, size=28, n_classes=3, seed=0)
+    assert net.features(torch.zeros(1, 1, 28, 28)).shape == (1, 8)
+    with pytest.raises(SettingsError, match="depth of at most 5"):
+        build_network(NetworkSettings(depth=6), channels=1, size=28, n_classes=3, seed=0)
+
+
+def test_group_norm_needs_a_width_of_four_groups():
+    with pytest.raises(SettingsError, match="width is 6"):
+        settings = NetworkSettings(width=6, norm="group")
+        build_network(settings, channels=1, size=16, n_classes=3, seed=0)

@@ -1,4 +1,4 @@
-"""Reading data sets: both layouts of CIFAR-10, .npz, and what is said of damage."""
+"""Reading data sets: both layouts of the CIFAR sets, .npz, and what is said of damage."""
 
 from __future__ import annotations
 
@@ -7,69 +7,103 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from dd_core import DataError, read_cifar10, read_npz
-from dd_core.datasets import cifar
+from dd_core import DataError
+from dd_core.datasets import cifar as module
+from dd_core.datasets import read_cifar10, read_cifar100, read_npz
+from dd_core.datasets._normalization import Moments
 
-NAMES = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+N = 40  # records of a file; the official ones have more
+
+
+class Layout:
+    """File names and record layout of one of the two data sets."""
+
+    def __init__(self, name, read, stem, names, labels, key):
+        self.name, self.read, self.names, self.labels, self.key = name, read, names, labels, key
+        self.binary, self.pickled = f"{stem[0]}-bin{stem[1]}", f"{stem[0]}-py{stem[2]}"
+        self.classes = 100 if labels == 2 else 10
+
+
+CIFAR = [
+    Layout(
+        "CIFAR-10", read_cifar10, ("cifar-10-batches", "", ""),
+        [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], 1, b"labels",
+    ),
+    Layout("CIFAR-100", read_cifar100, ("cifar-100", "ary", "thon"), ["train", "test"], 2,
+           b"fine_labels"),
+]  # fmt: skip
+
+
+@pytest.fixture(params=CIFAR, ids=lambda layout: layout.name)
+def cifar(request):
+    return request.param
 
 
 @pytest.fixture
-def batches():
-    draws = np.random.default_rng(0)
+def batches(cifar):
+    """Pixels and labels of each file; every class is in every file, a coarse label before it."""
+    draws, n = np.random.default_rng(0), max(N, cifar.classes)
     return {
         name: (
-            draws.integers(0, 256, (10000, 3072), dtype=np.uint8),
-            draws.integers(0, 10, 10000, dtype=np.uint8),
+            draws.integers(0, 256, (n, 3072), dtype=np.uint8),
+            draws.permutation(np.arange(n) % cifar.classes).astype(np.uint8),
         )
-        for name in NAMES
+        for name in cifar.names
     }
 
 
 @pytest.fixture
-def binary(batches, tmp_path, monkeypatch):
-    folder = tmp_path / "cifar-10-batches-bin"
+def binary(cifar, batches, tmp_path, monkeypatch):
+    folder = tmp_path / cifar.binary
     folder.mkdir()
     sums = {}
     for name, (pixels, labels) in batches.items():
-        content = np.concatenate([labels[:, None], pixels], 1).tobytes()
+        coarse = [255 - labels[:, None]] * (cifar.labels - 1)
+        content = np.concatenate([*coarse, labels[:, None], pixels], 1).tobytes()
         (folder / f"{name}.bin").write_bytes(content)
         sums[name] = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(cifar, "_BINARY_SHA256", sums)
+    monkeypatch.setattr(module, "_BINARY_SHA256", sums)
     return folder
 
 
 @pytest.fixture
-def pickled(batches, tmp_path, monkeypatch):
-    folder = tmp_path / "cifar-10-batches-py"
+def pickled(cifar, batches, tmp_path, monkeypatch):
+    folder = tmp_path / cifar.pickled
     folder.mkdir()
     sums = {}
     for name, (pixels, labels) in batches.items():
-        content = pickle.dumps({b"data": pixels, b"labels": labels.tolist()})
+        record = {b"data": pixels, cifar.key: labels.tolist(), b"coarse_labels": [0] * len(labels)}
+        content = pickle.dumps(record)
         (folder / name).write_bytes(content)
         sums[name] = hashlib.md5(content).hexdigest()
-    monkeypatch.setattr(cifar, "_PICKLED_MD5", sums)
+    monkeypatch.setattr(module, "_PICKLED_MD5", sums)
     return folder
 
 
 @pytest.mark.parametrize("layout", ["binary", "pickled"])
 @pytest.mark.parametrize("inside", [True, False])
-def test_cifar10_layouts_give_the_same_images(layout, inside, batches, request):
+def test_cifar_layouts_give_the_same_images(cifar, layout, inside, batches, request):
     folder = request.getfixturevalue(layout)
-    data = read_cifar10(folder if inside else folder.parent)
-    assert len(data.train) == 50000 and len(data.test) == 10000 and data.train.n_classes == 10
-    pixels, labels = batches["data_batch_2"]
-    image = data.train.pixels[10003]
-    assert data.train.labels[10003] == labels[3]
+    data = cifar.read(folder if inside else folder.parent)
+    *train, test = batches.values()
+    each = len(test[0])
+    assert data.name == cifar.name and data.train.n_classes == cifar.classes
+    assert len(data.train) == each * len(train) and len(data.test) == each
+    assert data.train.labels.tolist() == np.concatenate([labels for _, labels in train]).tolist()
     # Each record holds the red plane row by row, then green, then blue.
+    pixels, _ = train[-1]
+    image = data.train.pixels[each * (len(train) - 1) + 3]
     assert image[1, 5, 7] == pixels[3, 1024 + 5 * 32 + 7]
-    assert (data.test.pixels[9].flatten().numpy() == batches["test_batch"][0][9]).all()
+    assert (data.test.pixels[9].flatten().numpy() == test[0][9]).all()
 
 
 @pytest.mark.parametrize("layout", ["binary", "pickled"])
-def test_damaged_batch_is_named_and_a_pickle_not_opened(layout, request, monkeypatch):
+def test_damaged_batch_is_named_and_a_pickle_not_opened(cifar, layout, request, monkeypatch):
     folder = request.getfixturevalue(layout)
-    path = sorted(folder.iterdir())[2]
+    path = sorted(folder.iterdir())[1]
     content = bytearray(path.read_bytes())
     content[5000] ^= 1
     path.write_bytes(bytes(content))
@@ -80,21 +114,45 @@ def test_damaged_batch_is_named_and_a_pickle_not_opened(layout, request, monkeyp
         opened.append(content)
         return original(content, **options)
 
-    monkeypatch.setattr(cifar.pickle, "loads", loads)
+    monkeypatch.setattr(module.pickle, "loads", loads)
     with pytest.raises(DataError, match=rf"{path.name} is damaged or not the official file"):
-        read_cifar10(folder)
+        cifar.read(folder)
     assert bytes(content) not in opened
     path.write_bytes(bytes(content[:1000]))
     with pytest.raises(DataError, match="1000 bytes"):
-        read_cifar10(folder)
+        cifar.read(folder)
     path.unlink()
-    with pytest.raises(DataError, match=f"{path.name} is missing"):
-        read_cifar10(folder)
+    with pytest.raises(DataError, match=f"{path.name} (is missing|was not found)|not found under"):
+        cifar.read(folder)
 
 
-def test_absent_cifar10_says_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match=r"not found under .*torchvision"):
-        read_cifar10(tmp_path)
+def test_absent_cifar_says_how_to_get_it(cifar, tmp_path):
+    way = rf"{cifar.name} was not found under .*datasets\.{cifar.name.replace('-', '')}\("
+    with pytest.raises(DataError, match=way):
+        cifar.read(tmp_path)
+
+
+def test_the_classes_of_cifar100_are_in_alphabetical_order():
+    names = module._CIFAR100_CLASSES
+    assert len(set(names)) == 100 and list(names) == sorted(names)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.lists(st.integers(1, 600), min_size=1, max_size=3), st.integers(0, 99))
+def test_moments_are_those_of_all_pixels_however_they_are_cut(channels, blocks, seed):
+    draws = np.random.default_rng(seed)
+    high = int(draws.integers(2, 257))
+    pixels = draws.integers(0, high, (sum(blocks), channels, 2, 3), dtype=np.uint8)
+    moments = Moments(channels)
+    for block in np.split(pixels, np.cumsum(blocks)[:-1]):
+        moments.add(block)
+    mean, std = moments.result()
+    flat = pixels.swapaxes(0, 1).reshape(channels, -1) / 255.0
+    assert mean == pytest.approx(flat.mean(1), rel=1e-12)
+    assert std == pytest.approx(flat.std(1), rel=1e-9)
+    whole = Moments(channels)
+    whole.add(pixels)
+    assert whole.result() == (mean, std)
 
 
 def arrays(**change):
@@ -149,4 +207,7 @@ def test_bad_npz_is_named(tmp_path):
         read_npz(path, name="pets")
     np.savez(path, **arrays(train_labels=np.array([0, 1, 2, 0, 1, 2])))
     with pytest.raises(DataError, match="labels run from 0 to 2"):
+        read_npz(path, name="pets")
+    np.savez(path, **arrays(train_labels=np.array([0, 1] * 3) / 2))
+    with pytest.raises(DataError, match="train_labels is float64"):
         read_npz(path, name="pets")

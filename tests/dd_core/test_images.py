@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from dd_core import DataError, LabeledImages
 
@@ -44,6 +46,149 @@ def test_every_image_is_drawn_about_equally_often():
     assert ((counts - expected).abs() < 5 * expected.sqrt()).all()
 
 
+def values(drawn: torch.Tensor) -> list[int]:
+    return drawn[..., 0, 0, 0].flatten().tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_a_batch_holds_up_to_n_different_images_of_each_class(data):
+    counts = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+    order = [c for c, count in enumerate(counts) for _ in range(count)]
+    images = numbered(data.draw(st.permutations(order)), len(counts))
+    n, seed = data.draw(st.integers(1, 10)), data.draw(st.integers(0, 99))
+    start = data.draw(st.integers(0, len(counts) - 1))
+    classes = range(start, data.draw(st.integers(start + 1, len(counts))))
+
+    def draw(classes=None):
+        return images.draw_batch(n, torch.Generator().manual_seed(seed), classes=classes)
+
+    drawn, sizes = draw()
+    assert sizes == tuple(min(n, count) for count in counts)
+    parts = [values(part) for part in drawn.split(sizes)]
+    for label, part in enumerate(parts):
+        assert len(set(part)) == len(part)
+        assert all(images.labels[i] == label for i in part)
+    # The draw of a class does not depend on who else is asked for, nor on an earlier draw.
+    for _ in range(2):
+        some, some_sizes = draw(classes)
+        assert some_sizes == sizes[classes.start : classes.stop]
+        assert values(some) == [*chain(*parts[classes.start : classes.stop])]
+    first, first_sizes = images.first_batch(n, classes=classes)
+    expected = [[i for i in range(len(order)) if images.labels[i] == c][:n] for c in classes]
+    assert first_sizes == some_sizes and values(first) == [*chain(*expected)]
+
+
+def test_draws_of_whole_classes_agree():
+    images = numbered([0] * 6 + [1] * 4, 2)
+    one = images.draw_per_class(3, torch.Generator().manual_seed(5))
+    other, _ = images.draw_batch(3, torch.Generator().manual_seed(5))
+    assert values(one) == values(other)
+
+
+def test_batches_are_uniform():
+    images = numbered([0] * 7 + [1] * 3 + [2] * 5, 3)
+    generator, draws, n = torch.Generator().manual_seed(0), 3000, 4
+    counts = torch.zeros(15)
+    for _ in range(draws):
+        counts += torch.bincount(
+            torch.tensor(values(images.draw_batch(n, generator)[0])), minlength=15
+        )
+    assert counts[7:10].tolist() == [draws] * 3  # a small class gives all, each time
+    for part, size in ((counts[:7], 7), (counts[10:], 5)):
+        share = n / size
+        # Without replacement the counts vary less, by (1 - share) * size / (size - 1); so scaled,
+        # Pearson's sum has the chi-square law of size - 1 degrees of freedom.
+        expected = draws * share
+        pearson = float(((part - expected) ** 2 / expected).sum()) * (size - 1) / size / (1 - share)
+        assert stats.chi2.ppf(1e-4, size - 1) < pearson < stats.chi2.ppf(1 - 1e-4, size - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_short_classes_repeat_their_images_equally_often(data):
+    counts = data.draw(st.lists(st.integers(1, 7), min_size=1, max_size=4))
+    order = [c for c, count in enumerate(counts) for _ in range(count)]
+    images = numbered(data.draw(st.permutations(order)), len(counts))
+    n, seed = data.draw(st.integers(1, 20)), data.draw(st.integers(0, 99))
+    drawn = images.draw_per_class(n, torch.Generator().manual_seed(seed), short="repeat")
+    batch, sizes = images.draw_batch(n, torch.Generator().manual_seed(seed))
+    assert drawn.shape[:2] == (len(counts), n)
+    for label, (row, part) in enumerate(zip(drawn, batch.split(sizes), strict=True)):
+        times = torch.bincount(row[:, 0, 0, 0].long(), minlength=len(order))
+        mine = times[images.labels == label]
+        assert int(mine.sum()) == n and int(mine.max()) - int(mine.min()) <= 1
+        if counts[label] >= n:
+            assert values(row) == values(part)
+
+
+def test_repeated_images_come_in_random_order():
+    images = numbered([0, 0, 0, 1], 2)
+    rows = [
+        values(images.draw_per_class(6, torch.Generator().manual_seed(s), short="repeat")[0])
+        for s in range(200)
+    ]
+    # 6 images, each twice: the first three are different in 2/5 of all orders.
+    different = sum(len(set(row[:3])) == 3 for row in rows)
+    assert abs(different - 80) < 5 * (200 * 0.4 * 0.6) ** 0.5
+
+
+def test_take_gives_the_images_asked_for():
+    images = numbered([0, 1, 0, 1], 2)
+    assert values(images.take(torch.tensor([3, 0, 3]))) == [3, 0, 3]
+    assert values(images.take(slice(1, 3))) == [1, 2]
+    assert images.device == images.pixels.device == torch.device("cpu")
+
+
+def test_mapped_pixels_are_neither_moved_nor_read_for_the_fingerprint():
+    pixels = numbered([0, 1, 0, 1], 2).pixels.contiguous()
+    mapped = replace(numbered([0, 1, 0, 1], 2), pixels=pixels, stored="ab" * 32)
+    moved = mapped.to(torch.device("cpu"))
+    assert moved.pixels.data_ptr() == pixels.data_ptr() and moved.device.type == "cpu"
+    before = mapped.fingerprint()
+    assert before != numbered([0, 1, 0, 1], 2).fingerprint()
+    assert before != replace(mapped, stored="cd" * 32).fingerprint()
+    pixels += 1  # unseen: the file's hash stands for the pixels
+    assert mapped.fingerprint() == moved.fingerprint() == before
+    assert replace(mapped, labels=1 - mapped.labels).fingerprint() != before
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@cuda
+@pytest.mark.parametrize("kept", ["stored", "large", "moved"])
+def test_draws_arrive_on_the_device_and_are_the_same(kept):
+    images = numbered([0] * 9 + [1] * 5, 2)
+    images = replace(images, stored="ab" * 32) if kept == "stored" else images
+    there = images.to(torch.device("cuda"), share=1e-12 if kept == "large" else 0.5)
+    assert there.device.type == there.labels.device.type == "cuda"
+    assert there.pixels.device.type == ("cuda" if kept == "moved" else "cpu")
+    for n in (3, 7):
+        for draw in ("draw_batch", "first_batch"):
+            drawn, expected = (
+                getattr(i, draw)(n, *(() if draw == "first_batch" else [torch.Generator()]))
+                for i in (there, images)
+            )
+            assert drawn[0].device == there.device and drawn[1] == expected[1]
+            assert torch.equal(drawn[0].cpu(), expected[0])
+
+
+@cuda
+def test_draws_on_the_device_do_not_wait_for_it():
+    images = numbered([0] * 9 + [1] * 5, 2).to(torch.device("cuda"))
+    generator = torch.Generator("cuda")
+    for n in (3, 7):
+        images.draw_batch(n, generator)  # makes the tables
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        for n in (3, 7):
+            images.draw_batch(n, generator)
+            images.first_batch(n)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_of_class_keeps_the_order():
     assert numbered([1, 0, 1, 0], 2).of_class(1).tolist() == [0, 2]
 
@@ -58,6 +203,9 @@ def test_of_class_keeps_the_order():
         ({"labels": torch.tensor([0, 7])}, "labels run from 0 to 7"),
         ({"labels": torch.tensor([-1, 0])}, "labels run from -1"),
         ({"mean": (0.5, 0.5)}, "mean and std"),
+        ({"std": (0.0,)}, "std is"),
+        ({"class_names": ("a", "b", "c", "d")}, "No image is labelled 'c', 'd'; an empty class"),
+        ({"class_names": tuple("abcdefghi")}, "'c', 'd', 'e', 'f', 'g' and 2 more"),
         (
             {"pixels": torch.zeros(0, 1, 4, 4, dtype=torch.uint8), "labels": torch.zeros(0).long()},
             "no image",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
 
-from dd_core import CheckpointError, PretrainSettings, pretrain_pool
+from dd_core import (
+    CheckpointError,
+    NetworkSettings,
+    NonFiniteError,
+    PretrainSettings,
+    SettingsError,
+    pretrain_pool,
+)
 from dd_core.events import PhaseAdvanced, PhaseFinished, PhaseStarted
+from dd_core.extractors import Extractor, ExtractorPool
 
 QUICK = PretrainSettings(networks=2, epochs=3, batch_size=20, learning_rate=0.05)
 
@@ -85,3 +94,79 @@ def test_truncated_network_is_named(images, network, runtime, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"network_001\.safetensors is damaged"):
         pretrain_pool(images, network, QUICK, **options)
+
+
+@pytest.fixture
+def one_thread(runtime):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield replace(runtime, threads=1)
+    torch.set_num_threads(before)
+
+
+def test_workers_side_by_side_give_the_bits_of_one_after_the_other(
+    images, network, runtime, one_thread, tmp_path
+):
+    settings = replace(QUICK, networks=3)
+    alone = pretrain_pool(
+        images, network, settings, folder=tmp_path / "alone", seed=0, runtime=one_thread
+    )
+    events, threads = [], set()
+
+    def listen(event):
+        events.append(event)
+        threads.add(threading.current_thread())
+
+    options = {"seed": 0, "checkpoint_seconds": 0.0, "workers": 2, "runtime": runtime}
+
+    def interrupt(event):
+        if isinstance(event, PhaseAdvanced) and event.done >= 8:
+            raise Stop
+
+    folder = tmp_path / "two"
+    with pytest.raises(Stop):
+        pretrain_pool(images, network, settings, folder=folder, listen=interrupt, **options)
+    assert torch.get_num_threads() == 1  # the caller's, as it was
+    assert not [t for t in threading.enumerate() if t.name.startswith("pretraining")]
+    two = pretrain_pool(images, network, settings, folder=folder, listen=listen, **options)
+    assert two.fingerprint() == alone.fingerprint()
+    assert threads == {threading.current_thread()}
+    done = [e.done for e in events if isinstance(e, PhaseAdvanced)]
+    assert done == sorted(done) and done[-1] == 27 and events[0].done >= 6
+    assert isinstance(events[-1], PhaseFinished)
+
+
+def test_error_of_a_worker_ends_all(images, network, runtime, tmp_path):
+    settings = replace(QUICK, learning_rate=1e30, epochs=30)
+    with pytest.raises(NonFiniteError, match="training loss"):
+        pretrain_pool(
+            images, network, settings, folder=tmp_path, seed=0, runtime=runtime, workers=2
+        )
+    assert not [t for t in threading.enumerate() if t.name.startswith("pretraining")]
+
+
+def test_impossible_workers_are_refused(images, network, runtime, tmp_path):
+    options = {"folder": tmp_path, "seed": 0}
+    with pytest.raises(SettingsError, match="workers is 0"):
+        pretrain_pool(images, network, QUICK, runtime=runtime, workers=0, **options)
+    compiled = replace(runtime, compile=True)
+    with pytest.raises(SettingsError, match="compile = 'off'"):
+        pretrain_pool(images, network, QUICK, runtime=compiled, workers=2, **options)
+
+
+def test_folder_of_the_pretraining_is_a_stored_pool(images, network, runtime, tmp_path):
+    pool = pretrain_pool(images, network, QUICK, folder=tmp_path, seed=0, runtime=runtime)
+    loaded = ExtractorPool.load(tmp_path)
+    assert loaded.fingerprint() == pool.fingerprint() and loaded.network == network
+    assert pool.seconds > 0
+    Extractor(network, images, loaded, seed=0).draw(0)
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "resnet18"])
+def test_batch_norm_learns_running_statistics(images, runtime, tmp_path, architecture):
+    network = NetworkSettings(architecture, depth=2, width=8, norm="batch")
+    settings = PretrainSettings(networks=1, epochs=1, batch_size=30)
+    options = {"folder": tmp_path, "seed": 0, "runtime": runtime}
+    pool = pretrain_pool(images, network, settings, **options)
+    name = next(n for n in pool.initial[0] if n.endswith("running_mean"))
+    assert not pool.initial[0][name].any() and pool.trained[0][name].all()

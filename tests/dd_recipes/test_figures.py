@@ -12,9 +12,9 @@ from dd_recipes.results import Row
 
 PUBLISHED = PublishedValue(49.5, 0.3, 10, "Table 1")
 ROWS = (
-    Row("random", "random", "random", "", 1, 1, (30.0, 31.0), (30.0, 31.0), None, 5.0),
-    Row("NCFM", "ncfm", "distill", "", 1, 2, (49.0, 50.0), (50.0, 51.0), 9.0, 5.0, PUBLISHED),
-    Row("alone", "alone", "distill", "", 1, 2, (40.0,), (41.0,), 9.0, 5.0),
+    Row("random", "random", "random", "", 1, 1, 1, (30.0, 31.0), (30.0, 31.0), None, 5.0),
+    Row("NCFM", "ncfm", "distill", "", 1, 2, 4, (49.0, 50.0), (50.0, 51.0), 9.0, 5.0, PUBLISHED),
+    Row("alone", "alone", "distill", "", 1, 2, 4, (40.0,), (41.0,), 9.0, 5.0),
 )
 
 

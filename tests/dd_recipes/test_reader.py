@@ -45,6 +45,8 @@ def unwritten(written: dict[str, Any], value: object, path: str) -> list[str]:
     found = []
     for field in fields(value):
         inner = getattr(value, field.name)
+        if inner is None:
+            continue  # TOML has no null
         if field.name not in written:
             found.append(f"{path}.{field.name}")
         elif is_dataclass(inner):

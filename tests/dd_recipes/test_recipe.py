@@ -19,7 +19,7 @@ def test_a_method_knows_its_kind_and_its_set() -> None:
 def test_a_method_counts_its_training_images() -> None:
     packed = SyntheticSettings(ipc=3, factor=2, decode="multi")
     assert Method("packed", "", packed).views == 3 * (4 + 1)
-    assert Method("packed", "", replace(packed, decode="bound", bound=6)).views == 4 + 1 + 1
+    assert Method("packed", "", replace(packed, decode="bound", bound=7)).views == 4 + 1 + 1
     whole = Method("whole", "", replace(packed, init="real"))
     assert (whole.factor, whole.views) == (1, 3)
     assert Method("distilled", "", DistillSettings(synthetic=packed)).views == 15

@@ -9,10 +9,10 @@ import pytest
 from dd_recipes.paper import PublishedValue
 from dd_recipes.results import Results, Row, duration, findings
 
-REAL = Row("real", "real", "random", "", 10, 1, (60.0, 62.0), (61.0, 63.0), None, 5.0)
-PACKED = Row("packed", "packed", "random", "", 10, 2, (70.0, 72.0), (70.0, 72.0), None, 6.0)
+REAL = Row("real", "real", "random", "", 10, 1, 10, (60.0, 62.0), (61.0, 63.0), None, 5.0)
+PACKED = Row("packed", "packed", "random", "", 10, 2, 40, (70.0, 72.0), (70.0, 72.0), None, 6.0)
 DISTILLED = Row(
-    "NCFM", "ncfm", "distill", "", 10, 2, (80.0, 81.0, 82.0), (80.0, 81.0, 82.0), 30.0, 7.0,
+    "NCFM", "ncfm", "distill", "", 10, 2, 40, (80.0, 81.0, 82.0), (80.0, 81.0, 82.0), 30.0, 7.0,
     PublishedValue(81.0, 0.5, 10, "Table 1"),
 )  # fmt: skip
 RESULTS = Results(

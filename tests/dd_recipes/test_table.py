@@ -10,8 +10,8 @@ from dd_recipes.results import Results, Row
 from dd_recipes.table import print_results
 
 ROWS = (
-    Row("random real", "real", "random", "", 1, 1, (60.0, 62.0), (61.0, 63.0), None, 5.0),
-    Row("NCFM", "ncfm", "distill", "", 1, 2, (49.4, 49.8), (50.0, 50.2), 75.0, 7.0),
+    Row("random real", "real", "random", "", 1, 1, 1, (60.0, 62.0), (61.0, 63.0), None, 5.0),
+    Row("NCFM", "ncfm", "distill", "", 1, 2, 4, (49.4, 49.8), (50.0, 50.2), 75.0, 7.0),
 )
 RESULTS = Results("name", "A title", 0, "data", ("a", "b"), 100, 50, "cpu", 12.0, ROWS, 2)
 

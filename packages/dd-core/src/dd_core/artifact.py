@@ -171,7 +171,7 @@ class DistilledSet:
         """The ``value_range`` of free pixels: (0, 1), or wider where a pixel lies outside."""
         return min(0.0, float(images.min())), max(1.0, float(images.max()))
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Writes ``distilled.safetensors`` and ``manifest.json`` into a folder, atomically each.
 
         Raises:
@@ -190,6 +190,7 @@ class DistilledSet:
                 f"provenance cannot be written as JSON ({error}); give texts, numbers, lists and "
                 "dictionaries."
             ) from None
+        folder = Path(folder)
         write_atomically(folder / _PIXELS, content)
         write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=2).encode())
 
@@ -223,14 +224,16 @@ class DistilledSet:
         try:
             tensors = load(content)
             ours = manifest["format"] == FORMAT
-            normalization = manifest["normalization"]
+            normalization, names = manifest["normalization"], manifest["class_names"]
+            if not isinstance(names, list):
+                raise TypeError(f"class_names: {names!r}")
             return cls(
                 tensors["images"],
                 tensors["labels"],
                 manifest["factor"],
                 tuple(normalization["mean"]),
                 tuple(normalization["std"]),
-                tuple(manifest["class_names"]),
+                tuple(names),
                 dict(manifest["provenance"]),
                 decode=manifest["decode"] if ours else "single",
                 bound=manifest["bound"] if ours else 128,

@@ -165,15 +165,14 @@ class LabeledImages:
             uint8 of shape (m, channels, height, width).
         """
         home = self.pixels.device
-        if isinstance(index, Tensor):
-            index = index.to(home)
-        if self.device == home or self.device.type != "cuda":
-            return self.pixels[index].to(self.device)
         if isinstance(index, slice):
-            index = torch.arange(len(self))[index]
-        batch = torch.empty(
-            (len(index), *self.pixels.shape[1:]), dtype=torch.uint8, pin_memory=True
-        )
+            part = self.pixels[index]
+            return part if self.device == home else part.to(self.device)
+        index = index.to(home)
+        if self.device == home or self.device.type != "cuda":
+            return self.pixels.index_select(0, index).to(self.device)
+        shape = (len(index), *self.pixels.shape[1:])
+        batch = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
         torch.index_select(self.pixels, 0, index, out=batch)
         return batch.to(self.device, non_blocking=True)
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dd_core.artifact import DistilledSet
+from dd_core.datasets._normalization import KNOWN
 from dd_core.decoding import Form
 from dd_core.errors import ArtifactError
 from dd_core.synthetic import to_unit
@@ -28,11 +29,7 @@ __all__ = ["NORMALIZATIONS", "import_legacy"]
 Normalization = tuple[Sequence[float], Sequence[float]]
 
 NORMALIZATIONS: dict[str, Normalization] = {
-    "mnist": ((0.1307,), (0.3081,)),
-    "fashion_mnist": ((0.2861,), (0.3530,)),
-    "svhn": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "cifar100": ((0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    **{name.lower(): known for name, known in KNOWN.items()},
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """Channel means and deviations as DC, DSA, DM and MTT set them; also for Tiny-ImageNet and the
@@ -108,25 +105,28 @@ def import_legacy(
     if len(names) != int(labels.max()) + 1 or (soft is not None and soft.shape[1] != len(names)):
         found = int(labels.max()) + 1 if soft is None else soft.shape[1]
         raise ArtifactError(
-            f"class_names holds {len(names)} names, but {legacy.files[0].name} has {found} "
+            f"class_names holds {len(names)} names, but {legacy.files[0]} has {found} "
             "classes; give one name a class."
         )
     mean, std = ((0.0,) * legacy.images.shape[1], (1.0,) * legacy.images.shape[1])
     if not zca:
         mean, std = _statistics(normalization, legacy.images.shape[1])
     pixels, taken = _pixels(legacy, mean, std, space, bool(zca))
-    data = DistilledSet(
-        pixels, labels, 1 if factor is None else factor, mean, std, names,
-        {
-            "imported": {
-                "layout": legacy.layout,
-                "files": {file.name: _sha256(file) for file in legacy.files},
-            },
-            "preprocessing": {"zca": bool(zca), "pixels_in_file": taken},
+    provenance = {
+        "imported": {
+            "layout": legacy.layout,
+            "files": {file.name: _sha256(file) for file in legacy.files},
         },
-        decode=decode, bound=bound, value_range=DistilledSet.range_of(pixels),
-    )  # fmt: skip
-    return data if soft is None else replace(data, soft_labels=soft)
+        "preprocessing": {"zca": bool(zca), "pixels_in_file": taken},
+    }
+    try:
+        return DistilledSet(
+            pixels, labels, 1 if factor is None else factor, mean, std, names, provenance,
+            decode=decode, bound=bound, value_range=DistilledSet.range_of(pixels),
+            soft_labels=soft,
+        )  # fmt: skip
+    except ArtifactError as error:
+        raise ArtifactError(f"{legacy.files[0]} cannot be taken: {error}") from None
 
 
 def _read(path: Path, experiment: int | None) -> _Legacy:
@@ -182,13 +182,8 @@ def _checked(legacy: _Legacy) -> _Legacy:
 
 def _load(path: Path) -> Any:
     """Tensors and plain containers of a file; numbers of NumPy are let through, nothing else."""
-    scalar = np.float64(1).__reduce__()[0]
-    allowed: list[Any] = [
-        (scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"),
-        np.dtype, *(type(np.dtype(name)) for name in ("float64", "float32", "int64", "int32")),
-    ]  # fmt: skip
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(_numpy_numbers()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ArtifactError(f"{path} is missing; give the file that the distillation wrote.") from (
@@ -197,7 +192,7 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror or error}).") from None
     except pickle.UnpicklingError as error:
-        if "Unsupported" not in str(error):
+        if "GLOBAL" not in str(error):  # how a pickle names a class or a function
             raise ArtifactError(f"{path} is damaged, or no file of torch.save.") from None
         raise ArtifactError(
             f"{path} holds pickled objects other than tensors, numbers and lists. Reading them "
@@ -207,6 +202,21 @@ def _load(path: Path) -> Any:
     except Exception as error:  # torch raises many kinds for damaged files
         first = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise ArtifactError(f"{path} is damaged, or no file of torch.save ({first}).") from None
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a pickled NumPy number is made of, under the names of NumPy 1 and 2."""
+    make: Any = np.float64(1).__reduce__()[0]
+    allowed: list[Any] = [np.dtype]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+
+        def scalar(*parts: Any) -> Any:
+            return make(*parts)
+
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
+        allowed.append(scalar)
+    kinds = ("float64", "float32", "float16", "int64", "int32", "bool")
+    return allowed + [type(np.dtype(kind)) for kind in kinds]
 
 
 def _labels(labels: Tensor, file: Path) -> tuple[Tensor, Tensor | None]:

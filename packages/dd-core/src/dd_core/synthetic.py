@@ -103,7 +103,8 @@ def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def _stored_column(values: tuple[float, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     """One value a channel, of shape (channels, 1, 1); kept, so that a loop copies nothing."""
-    return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
+    with torch.inference_mode(False):  # so that gradients may pass it later
+        return torch.tensor(values, device=device, dtype=dtype).view(-1, 1, 1)
 
 
 def initial_pixels(images: LabeledImages, settings: SyntheticSettings, seed: int) -> Tensor:

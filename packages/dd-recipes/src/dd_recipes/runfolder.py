@@ -231,13 +231,26 @@ def _take(lock: IO[str], path: Path) -> None:
 
 
 def _differences(stored: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Lines such as 'students.epochs: 120 there, 10 now' for what differs in two tables."""
+    """Lines such as 'students.epochs: 120 there, 10 now' for what differs in two tables.
+
+    Lists of the same named tables, as the terms of a sum, are compared table by table.
+    """
+    names = _names(stored)
+    if names and names == _names(now):
+        stored, now = (dict(zip(names, tables, strict=True)) for tables in (stored, now))
     if isinstance(stored, Mapping) and isinstance(now, Mapping):
         for key in [*stored, *(k for k in now if k not in stored)]:
             inner = f"{path}.{key}" if path else str(key)
             yield from _differences(stored.get(key, "nothing"), now.get(key, "nothing"), inner)
     elif stored != now:
         yield f"{path}: {_short(stored)} there, {_short(now)} now"
+
+
+def _names(value: Any) -> list[str]:
+    """The names of a list's tables; empty where it is no such list."""
+    tables = value if isinstance(value, list) else []
+    named = all(isinstance(table, Mapping) and "name" in table for table in tables)
+    return [str(table["name"]) for table in tables] if named else []
 
 
 def _short(value: object) -> str:

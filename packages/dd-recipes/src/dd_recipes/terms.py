@@ -53,7 +53,7 @@ def _judged(name: str, options: Mapping[str, Any]) -> str | None:
     try:
         build_objective(name, options)
     except SettingsError as error:
-        return str(error)
+        return str(error).removeprefix(f"objective {name!r}: ")  # the path says it
     return None
 
 

@@ -49,7 +49,7 @@ def subset(images: LabeledImages, indices: Tensor | Sequence[int]) -> LabeledIma
             f"indices run from {int(index.min())} to {int(index.max())}, but there are "
             f"{len(images)} images, counted from 0."
         )
-    pixels = images.pixels[index.to(images.pixels.device)]
+    pixels = images.pixels.index_select(0, index.to(images.pixels.device))
     return replace(images, pixels=pixels, labels=images.labels[index], stored="")
 
 

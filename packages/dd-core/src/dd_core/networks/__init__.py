@@ -55,9 +55,13 @@ def build_network(
             f"architecture is {settings.architecture!r}, which needs images of at least {least} "
             f"px, but they have {size}; choose 'convnet' with a depth that suits them."
         )
-    with torch.device("meta"):  # weights are drawn once, by `initialize`
+    with torch.device("meta"):  # no memory, no draws from the global generator
         network = _make(settings, channels=channels, size=size, n_classes=n_classes)
-    network = network.to_empty(device="cpu")
+    empty = {
+        name: torch.empty_strided(t.size(), t.stride(), dtype=t.dtype)
+        for name, t in network.state_dict().items()
+    }
+    network.load_state_dict(empty, assign=True)
     initialize(network, torch.Generator().manual_seed(seed))
     return network
 

@@ -29,7 +29,7 @@ class ConvNet(Network):
     the last pooled map, flattened channel by channel.
 
     Taps: ``conv`` gives the output of every block's convolution, bias included; ``norm`` gives
-    the output of every block's norm (DDM, papers' code of 2024).
+    the output of every block's norm, as DDM's code of 2024 taps.
 
     Args:
         channels: Channels of the images.
