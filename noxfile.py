@@ -40,7 +40,7 @@ def module(package: str) -> str:
 def wheel(package: str, torch: bool = True) -> str:
     """Requirement for the wheel of `package` in dist/; cfmetrics comes with or without torch."""
     path = next(DIST.glob(f"{module(package)}-*.whl"))
-    extra = "[torch]" if torch and package == "cfmetrics" else ""
+    extra = {"cfmetrics": "[torch]" if torch else "", "dd-core": "[images]"}.get(package, "")
     return f"{package}{extra} @ {path.as_uri()}"
 
 

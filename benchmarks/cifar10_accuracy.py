@@ -186,10 +186,9 @@ def _run(options: argparse.Namespace) -> None:
         print(_line(found[name]), flush=True)
     if options.quick:
         print("\nA quick run, to see that the script works: the values mean nothing.")
-    print(
-        f"\nTested on {'the test set' if options.test else 'held-out training images'}; last epoch."
-    )
-    print(f"\n{_table({name: found[name] for name in ROWS if name in found}, found)}")
+    where = "the test set" if options.test else "held-out training images"
+    print(f"\nStudents after their last epoch, tested on {where}.\n")
+    print(_table({name: found[name] for name in ROWS if name in found}))
 
 
 def _earlier(path: Path, is_quick: bool) -> dict[str, Any]:

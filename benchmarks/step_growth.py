@@ -131,6 +131,8 @@ def _print(record: dict[str, Any]) -> None:
         )
     if "official" in record:
         _print_official(record["official"])
+    if record["quick"]:
+        print("\nA quick run, with smaller sizes than the titles say: the values mean nothing.")
 
 
 def _print_official(found: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from stepbench.check import TOLERANCE, compare
 from stepbench.checkout import Checkout
+from stepbench.engine import PIXEL_TOLERANCE, check_engine
 from stepbench.engine import TOLERANCE as STEP_TOLERANCE
-from stepbench.engine import check_engine
 from stepbench.measure import Result, measure
 from stepbench.worker import FAILED, INSTALL, USER_ERROR, BenchmarkError, Options
 from stepbench.workload import WORKLOADS, Workload
@@ -171,12 +171,13 @@ def _check_step(checkout: Checkout) -> bool:
             f"{each.difference:.1e}", f"{each.joint:.6f}", f"{each.joint_difference:.1e}",
         ))  # fmt: skip
     verdict = "equal" if check.good else "DIFFERENT"
-    if check.largest <= STEP_TOLERANCE and not check.good:
+    if check.equal and not check.good:
         verdict = "UNDECIDED, since the joint step is as close"
+    share = check.pixels / check.moved
     print(
         f"\nLargest difference of a loss {check.largest:.1e} (tolerance {STEP_TOLERANCE:.0e}; "
-        f"joint step {check.control:.1e}): {verdict}.\nPixels moved by {check.moved:.1e} in the "
-        f"mean and differ by {check.pixels:.1e}."
+        f"joint step {check.control:.1e}).\nPixels moved by {check.moved:.1e} in the mean and "
+        f"differ by {share:.2%} of that (tolerance {PIXEL_TOLERANCE:.0%}): {verdict}."
     )
     return check.good
 

@@ -28,6 +28,9 @@ TOLERANCE = 1e-4
 """Largest difference of a loss, as a part of it. Sums of float32 in another order differ by about
 1e-7; AdamW's first steps, as long as the rate however small a gradient is, make 1e-5 of it."""
 
+PIXEL_TOLERANCE = 0.01
+"""Largest difference of the pixels, as a part of how far they moved, both in the mean."""
+
 ITERATIONS = 3
 _WORK = w.Workload("check", ipc=2, real=16, frequencies=256)
 _SPARE = 8  # real images a class that the official loader never uses
@@ -88,9 +91,14 @@ class EngineCheck:
         return max(each.joint_difference for each in self.losses)
 
     @property
+    def equal(self) -> bool:
+        """Whether losses and pixels agree."""
+        return self.largest <= TOLERANCE and self.pixels <= PIXEL_TOLERANCE * self.moved
+
+    @property
     def good(self) -> bool:
-        """Whether the losses agree, and would not have agreed with another step."""
-        return self.largest <= TOLERANCE < self.control / 10
+        """Whether they agree, and the losses of another step would not have agreed."""
+        return self.equal and self.control > 10 * TOLERANCE
 
 
 def check_engine(checkout: Checkout) -> EngineCheck:

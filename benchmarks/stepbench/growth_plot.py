@@ -51,11 +51,11 @@ def _panel(axis: Any, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     high = [max(row["turns"]) - row["seconds"] for row in rows]
     axis.set_xscale("log")
     axis.set_yscale("log")
-    first = seconds[0]
+    power, label = (2, "as the pixels") if name == "resolution" else (1, "in proportion")
     ends = [values[0], values[-1]]
     axis.plot(
-        ends, [first, first * ends[1] / ends[0]], color=GREY, linestyle=(0, (4, 2)), linewidth=1,
-        label="in proportion",
+        ends, [seconds[0], seconds[0] * (ends[1] / ends[0]) ** power], color=GREY,
+        linestyle=(0, (4, 2)), linewidth=1, label=label,
     )  # fmt: skip
     axis.errorbar(
         values, seconds, yerr=[low, high], color=BLUE, marker="o", markersize=6, linewidth=1.8,

@@ -79,6 +79,13 @@ def test_a_batch_holds_up_to_n_different_images_of_each_class(data):
     assert first_sizes == some_sizes and values(first) == [*chain(*expected)]
 
 
+def test_each_range_of_classes_has_its_own_sizes():
+    images = numbered([0, 1, 1, 1, 2, 2], 3)
+    for label, expected in ((0, [0]), (1, [1, 2, 3]), (2, [4, 5]), (0, [0])):
+        drawn, sizes = images.first_batch(3, classes=range(label, label + 1))
+        assert values(drawn) == expected and sizes == (len(expected),)
+
+
 def test_draws_of_whole_classes_agree():
     images = numbered([0] * 6 + [1] * 4, 2)
     one = images.draw_per_class(3, torch.Generator().manual_seed(5))

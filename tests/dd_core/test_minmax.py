@@ -239,8 +239,8 @@ def test_style_terms_tap_feature_maps_in_any_chunks(images, network, pool, runti
 
 def test_two_taps_do_not_fit_together(images, network, pool, runtime):
     terms = (
-        Term("style_gram", 1.0, {"tap": "conv"}),
-        Term("style_moments", 1.0, {"tap": "norm", "statistics": "batch_average"}),
+        Term("style_gram", 1.0, {"layers": "conv"}),
+        Term("style_moments", 1.0, {"layers": "norm"}),
     )
     with pytest.raises(SettingsError, match="tap feature maps at conv and norm"):
         Distiller(images, replace(SMALL, objectives=terms), network, pool, runtime=runtime)

@@ -212,6 +212,20 @@ def test_csdm_at_one_half_is_half_the_squared_mmd():
     torch.testing.assert_close(2 * half, whole, rtol=0.03, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("kernel", "low", "high"), [("rbf", 0.9, 1), ("imq", 0.8, 1), ("laplace", -0.3, 0.3)]
+)
+def test_the_sampled_gradient_is_that_of_the_mmd_but_for_heavy_tails(kernel, low, high):
+    """The trap that the documentation warns of."""
+    real, synthetic = features(0, n=64, width=64), features(1, width=64, shift=0.3)
+    gradients = []
+    for objective in (MMD(kernel=kernel), CSDM(kernel=kernel, n_frequencies=4096)):
+        moving = synthetic.clone().requires_grad_()
+        vector_loss(objective, real, moving).sum().backward()
+        gradients.append(moving.grad.flatten())
+    assert low <= torch.cosine_similarity(*gradients, 0).item() <= high
+
+
 def test_csdm_with_root_and_the_gaussian_kernel_is_ncfm():
     real, synthetic = features(0), features(1)
     t = NCFM(n_frequencies=50).sample(20, draws(), None)
@@ -383,6 +397,21 @@ def test_style_gram_is_the_formula(correlation):
         for r, s in zip(real, synthetic, strict=True)
     ]
     torch.testing.assert_close(got, sum(oracle) / 2, rtol=2e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [StyleMoments(), StyleMoments(layers="conv", moments="per_sample"), StyleGram()],
+)
+def test_the_order_of_maps_in_memory_is_not_seen(objective):
+    plain = maps(0, n=5)
+    strided = [
+        layer.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (3, 5))
+        for layer in plain
+    ]
+    assert strided[0].stride() != plain[0].stride()
+    for a, b in zip(objective.statistics(plain), objective.statistics(strided), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def instance_norm(layers):

@@ -11,7 +11,7 @@ import torch
 
 from dd_core import DistilledSet, Ranks, SettingsError, join_ranks
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 from pathlib import Path
 
@@ -49,7 +49,7 @@ with join_ranks(timeout_seconds=60) as ranks:
         ranks=ranks,
     )
     assert ranks.first or not seen
-'''
+"""
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_failing_process_ends_the_job_with_its_message(script, tmp_path):
 def test_alone_without_torchrun(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with join_ranks() as ranks:
-        assert ranks == Ranks(0, 1) and ranks.first
+        assert ranks == Ranks(0, 1) and ranks.first and ranks.device == "auto"
         tensor = torch.ones(2)
         assert ranks.sum(tensor) is tensor and ranks.gather(tensor) is tensor
         assert ranks.any(True) and not ranks.any(False)

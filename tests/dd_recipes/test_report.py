@@ -171,3 +171,33 @@ def test_a_folder_that_lacks_a_file_is_named(folder: tuple[Path, Results], tmp_p
     (tmp_path / "run" / "config.json").unlink()
     with pytest.raises(UserError, match=r"no config\.json"):
         write_report(folder[1], tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "norm", "words"),
+    [
+        ("convnet", "instance", "(ConvNet-3 of width 16, each"),
+        ("convnet", "none", "(ConvNet-3 of width 16 without norm, each"),
+        ("resnet18", "batch", "(ResNet-18 with batch norm, each"),
+    ],
+)
+def test_the_network_is_named(
+    folder: tuple[Path, Results], tmp_path: Path, architecture: str, norm: str, words: str
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(folder[0], path)
+    config = json.loads((path / "config.json").read_text())
+    config["network"] |= {"architecture": architecture, "norm": norm}
+    write_json(path / "config.json", config)
+    write_report(folder[1], path)
+    assert words in (path / "report.md").read_text()
+
+
+def test_the_views_of_other_forms_are_counted(folder: tuple[Path, Results], tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(folder[0], path)
+    rows = tuple(replace(row, factor=2, training_images=5 * row.ipc) for row in folder[1].rows)
+    write_report(replace(folder[1], rows=rows), path)
+    text = (path / "report.md").read_text()
+    assert "Images hold views" in text
+    assert "50 training images a class from 10 stored" in text

@@ -4,13 +4,14 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from dd_core.errors import RunError, UserError
 from dd_core.events import Message, PhaseAdvanced, PhaseFinished, PhaseStarted
 from dd_recipes.runfolder import (
+    FORMAT,
     EventLog,
     open_folder,
     read_json,
@@ -65,6 +66,21 @@ def test_another_identity_is_refused_with_what_differs(tmp_path: Path) -> None:
     assert listing(path) == before
 
 
+def test_terms_are_compared_by_name(tmp_path: Path) -> None:
+    def identity(**weights: float) -> dict[str, Any]:
+        terms = [{"name": name, "weight": weight} for name, weight in weights.items()]
+        return {"objectives": terms}
+
+    with open_folder(tmp_path) as folder:
+        folder.create(identity(ncfm=300.0, dm=1.0), {})
+        with pytest.raises(UserError, match=r"objectives\.dm\.weight: 1\.0 there, 2\.0 now"):
+            folder.stored_runtime(identity(ncfm=300.0, dm=2.0))
+        for other in (identity(dm=1.0, ncfm=300.0), identity(ncfm=300.0)):
+            with pytest.raises(UserError, match=r"objectives: \["):
+                folder.stored_runtime(other)
+        assert folder.stored_runtime(identity(ncfm=300.0, dm=1.0)) == {}
+
+
 def test_many_differences_are_summed_up(tmp_path: Path) -> None:
     path = begun(tmp_path / "run")
     with open_folder(path) as folder, pytest.raises(UserError, match="and 14 more"):
@@ -75,7 +91,7 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     path = begun(tmp_path / "run")
     stored = read_json(path / "run.json")
     write_json(path / "run.json", {**stored, "format": 99})
-    with open_folder(path) as folder, pytest.raises(UserError, match="99 there, 1 now"):
+    with open_folder(path) as folder, pytest.raises(UserError, match=f"99 there, {FORMAT} now"):
         folder.stored_runtime(IDENTITY)
 
 

@@ -71,9 +71,8 @@ def test_every_method_leaves_a_set_that_can_be_used(
     for method in tiny.methods:
         stored = DistilledSet.load(folder / "methods" / method.slug / "distilled")
         images, labels = stored.decoded()
-        views = method.synthetic.ipc * method.synthetic.factor**2
-        assert torch.bincount(labels).tolist() == [views] * 10
-        assert images.shape == (10 * views, 1, 28, 28)
+        assert torch.bincount(labels).tolist() == [method.views] * 10
+        assert images.shape == (10 * method.views, 1, 28, 28)
         assert 0 <= float(images.min()) <= float(images.max()) <= 1
 
 

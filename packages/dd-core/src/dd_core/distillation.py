@@ -108,7 +108,7 @@ def distill(
         seed=seed, runtime=runtime, chunks=plan.chunks, ranks=ranks,
     )  # fmt: skip
     if images.smallest_class < settings.batch_real:
-        short = int((images.class_counts < settings.batch_real).sum())
+        short = sum(size < settings.batch_real for size in images.class_sizes)
         text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
         listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
     listen(Message(f"memory: {plan.summary}"))
@@ -216,6 +216,7 @@ def _require_finite(distiller: Distiller, iteration: int) -> None:
 
 
 def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:
+    synthetic = distiller.settings.synthetic
     provenance: dict[str, object] = {
         "method": distiller.settings.method,
         "settings": asdict(distiller.settings),
@@ -225,8 +226,9 @@ def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> D
         "seconds": seconds,
     }
     distilled = as_distilled(
-        distiller.all_pixels(), distiller.images, distiller.settings.synthetic.factor, provenance
-    )
+        distiller.all_pixels(), distiller.images, synthetic.factor, provenance,
+        decode=synthetic.decode, bound=synthetic.bound,
+    )  # fmt: skip
     names = ("match", "calibration")
     history = dict(zip(names, distiller.history.tolist(), strict=True))
     return Distillation(distilled, history, seconds)

@@ -132,8 +132,9 @@ class _Costs:
         self._item = runtime.dtype.itemsize
         self._libraries = _CPU_LIBRARIES if runtime.device.type == "cpu" else 0
         self._image = images.channels * images.size**2
-        self._stored = images.pixels.numel()
-        self._batch = min(settings.batch_real, int(images.class_counts.max()))
+        mapped = bool(images.stored) or images.pixels.device != images.device
+        self._stored = 0 if mapped else images.pixels.numel()
+        self._batch = min(settings.batch_real, max(images.class_sizes))
         self._views = n_views(settings.synthetic)
         self._frequencies = max(
             (int(term.options.get("n_frequencies", _default_frequencies(term.name))))

@@ -109,7 +109,7 @@ class Distiller:
         self.adversaries = adversaries.to(runtime.device)
         self.ascent = _ascent_optimizer(self.adversaries, settings)
         self.history = torch.zeros(2, settings.iterations, device=runtime.device)
-        self._counts = self.images.class_counts.cpu()
+        self._counts = torch.tensor(self.images.class_sizes)
         self._augmentation = Augmentation.parse(settings.augmentation)
         self._tapped = runtime.optimize(self.extractor.blended.tapped)
         self._losses_of_group = runtime.optimize(self._group_losses)
@@ -379,7 +379,7 @@ class Distiller:
         """Runs of own classes with equally large real batches, no longer than the chunk allows."""
         views = n_views(self.settings.synthetic)
         many = max(1, self.chunks.views // views)
-        sizes = self._counts.clamp(max=self.settings.batch_real).tolist()
+        sizes = [min(size, self.settings.batch_real) for size in self.images.class_sizes]
         groups: list[tuple[int, int]] = []
         for label in self.classes:
             start, stop = groups[-1] if groups else (label, label)

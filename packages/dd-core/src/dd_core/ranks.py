@@ -34,6 +34,13 @@ class Ranks:
     size: int = 1
 
     @property
+    def device(self) -> str:
+        """This process's device, for `choose_runtime`: its own GPU among several, else ``auto``."""
+        if self.size > 1 and torch.cuda.is_available():
+            return f"cuda:{torch.cuda.current_device()}"
+        return "auto"
+
+    @property
     def first(self) -> bool:
         """Whether this is the process that writes files and reports."""
         return self.rank == 0

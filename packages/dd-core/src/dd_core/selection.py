@@ -16,7 +16,7 @@ from dd_core.errors import DataError, SettingsError
 from dd_core.images import LabeledImages
 from dd_core.runtime import generator
 from dd_core.settings import SyntheticSettings
-from dd_core.synthetic import _pack, initial_pixels
+from dd_core.synthetic import initial_pixels, pack
 
 __all__ = ["FeatureFunction", "select_herding", "select_kmeans", "select_random"]
 
@@ -210,7 +210,7 @@ def _chosen(
         real.append(images.take(index[order.to(index.device)[again]]).cpu().float() / 255)
     pixels = torch.stack(real)
     return _selected(
-        pixels if factor == 1 else _pack(pixels, settings.ipc, factor), images, settings, facts
+        pixels if factor == 1 else pack(pixels, settings.ipc, factor), images, settings, facts
     )
 
 

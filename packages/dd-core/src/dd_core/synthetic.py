@@ -21,6 +21,7 @@ __all__ = [
     "decode",
     "initial_pixels",
     "n_views",
+    "pack",
     "to_space",
     "to_unit",
 ]
@@ -147,7 +148,7 @@ def initial_pixels(images: LabeledImages, settings: SyntheticSettings, seed: int
             f"images a class: {error}"
         ) from None
     real = drawn.float() / 255
-    return real if views == 1 else _pack(real, ipc, factor)
+    return real if views == 1 else pack(real, ipc, factor)
 
 
 def _from_file(images: LabeledImages, settings: SyntheticSettings) -> Tensor:
@@ -179,7 +180,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _pack(real: Tensor, ipc: int, factor: int) -> Tensor:
+def pack(real: Tensor, ipc: int, factor: int) -> Tensor:
     """Shrinks factor^2 images into the cells of each synthetic image (area average)."""
     classes, _, channels, size, _ = real.shape
     small = size // factor

@@ -33,7 +33,7 @@ __all__ = [
     "write_json",
 ]
 
-FORMAT = 1
+FORMAT = 2
 _NEEDED_BYTES = 200_000_000
 _LOCK = ".lock"
 _LEFTOVERS = (_LOCK, ".run.json.", ".write-test")  # beginnings of what a killed process leaves

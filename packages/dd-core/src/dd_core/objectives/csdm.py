@@ -36,6 +36,10 @@ class CSDM(Objective):
     *half* of that squared MMD (a `Term` of weight 2 makes it whole); unit length, as in NCFM. With
     ``root`` and alpha 0.5 it is NCFM at the frequencies of this kernel.
 
+    Trap: the frequencies of ``laplace`` and ``laplace_l1`` have no finite mean. The value of the
+    loss is estimated well, but a few wild frequencies rule its gradient, and more of them do not
+    help. To descend a Laplace kernel take `MMD`, which visits all pairs instead.
+
     ``linear`` has no spectral measure: its loss is the squared distance of the mean features, and
     alpha plays no part, so ``alpha_head``, ``n_head`` and ``root`` are refused.
 

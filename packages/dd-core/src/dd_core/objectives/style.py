@@ -85,7 +85,7 @@ class StyleMoments(Objective):
         """Each layer's average map, or its channels' moments of shape (classes, 2, channels)."""
         _some(maps, self.layers)
         if self.moments == "batch_average":
-            return tuple(layer.mean(1, dtype=torch.float32) for layer in maps)
+            return tuple(_average_map(layer) for layer in maps)
         return tuple(torch.stack(_moments_of_images(layer), -2).mean(1) for layer in maps)
 
     def embed(self, features: Features) -> Features:
@@ -166,6 +166,19 @@ def _some(maps: Sequence[Tensor], layers: str) -> None:
             f"layers is {layers!r}, but the network gives no feature maps there; choose other "
             "layers, or a network that has them."
         )
+
+
+def _average_map(layer: Tensor) -> Tensor:
+    """Mean over the images, float32 of shape (classes, C, H, W).
+
+    Taken of rows in the order of memory, which is many times as fast for maps in channels-last.
+    """
+    channels_last = layer.movedim(2, -1)
+    if channels_last.is_contiguous():
+        rows = channels_last.flatten(2).mean(1, dtype=torch.float32)
+        return rows.view(len(rows), *channels_last.shape[2:]).movedim(-1, 1)
+    rows = layer.flatten(2).mean(1, dtype=torch.float32)
+    return rows.view(len(rows), *layer.shape[2:])
 
 
 def _moments_of_map(average: Tensor) -> Tensor:
