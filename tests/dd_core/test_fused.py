@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dd_core.kernels import build, fused, instance_norm_relu_pool, kernel_status
+from dd_core.kernels import build, fused, instance_norm_relu_pool
+from dd_core.kernels.fused import fused_status
 
 
 def reference(x, weight, bias):
@@ -28,7 +29,7 @@ def test_kernel_is_in_use_where_there_is_a_compiler():
     import shutil
 
     expected = shutil.which("c++") or shutil.which("g++")
-    assert (kernel_status() == "compiled kernel") == bool(expected)
+    assert (fused_status() == "compiled kernel") == bool(expected)
 
 
 @settings(max_examples=30, deadline=None)
@@ -99,7 +100,7 @@ def test_without_compiler_pytorch_is_used_and_said_so(monkeypatch):
     monkeypatch.setattr(build.shutil, "which", lambda name: None)
     fused._library.cache_clear()
     try:
-        assert "no C++ compiler" in kernel_status()
+        assert "no C++ compiler" in fused_status()
         x, weight, bias = tensors(2, 16, 4, 4, 0)
         torch.testing.assert_close(
             instance_norm_relu_pool(x, weight, bias), reference(x, weight, bias)
@@ -122,7 +123,7 @@ def test_hanging_compiler_is_answered_by_pytorch(monkeypatch):
     monkeypatch.setattr(fused, "load_library", hang)
     fused._library.cache_clear()
     try:
-        assert "PyTorch operations" in kernel_status()
+        assert "PyTorch operations" in fused_status()
     finally:
         monkeypatch.undo()
         fused._library.cache_clear()

@@ -17,11 +17,11 @@ __all__ = ["load_library"]
 _FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-std=c++17", "-shared", "-fPIC")
 
 
-def load_library(source_name: str) -> ctypes.CDLL:
-    """Compiles a source file of this package, or takes it from the cache, and loads it.
+def load_library(*source_names: str) -> ctypes.CDLL:
+    """Compiles source files of this package as one, or takes them from the cache, and loads them.
 
     Args:
-        source_name: Name of a ``.cpp`` file beside this module.
+        source_names: Names of C++ files beside this module, in the order in which they follow.
 
     Returns:
         The loaded library.
@@ -32,14 +32,15 @@ def load_library(source_name: str) -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++")
     if compiler is None:
         raise OSError("no C++ compiler was found (looked for $CXX, c++ and g++)")
-    source = files("dd_core.kernels").joinpath(source_name).read_text()
+    folder_of_sources = files("dd_core.kernels")
+    source = "\n".join(folder_of_sources.joinpath(name).read_text() for name in source_names)
     # The target is this very processor, so its description is a part of the name.
     text = "\n".join((source, " ".join(_FLAGS), compiler, _processor()))
     key = hashlib.sha256(text.encode()).hexdigest()[:20]
     for folder in (_cache_folder(), Path(tempfile.gettempdir()) / f"dd-core-{_user()}"):
         if not _usable(folder):
             continue
-        library = folder / f"{Path(source_name).stem}-{key}.so"
+        library = folder / f"{Path(source_names[-1]).stem}-{key}.so"
         if not library.exists():
             _compile(compiler, source, library)
         return ctypes.CDLL(str(library))

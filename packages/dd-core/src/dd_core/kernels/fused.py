@@ -18,7 +18,7 @@ from torch.autograd.function import FunctionCtx
 
 from dd_core.kernels.build import load_library
 
-__all__ = ["instance_norm_relu_pool", "kernel_status"]
+__all__ = ["fused_status", "instance_norm_relu_pool"]
 
 EPS = 1e-5
 _SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -50,8 +50,8 @@ def instance_norm_relu_pool(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return _reference(x, weight, bias)
 
 
-def kernel_status() -> str:
-    """One line: whether the compiled kernel is in use, and why not where it is not."""
+def fused_status() -> str:
+    """One line: whether this compiled kernel is in use, and why not where it is not."""
     _library()
     return _status
 

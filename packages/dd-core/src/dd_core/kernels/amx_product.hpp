@@ -1,0 +1,191 @@
+// Convolutions of bfloat16 images as matrix products of the AMX unit. convnet_amx.cpp follows in
+// the same translation unit.
+//
+// Layout. A "plane" holds 32 channels of an image, pixel by pixel (64 bytes a pixel), with a border
+// of zeros. Sixteen consecutive pixels of it are one AMX tile of 16 x 32 values, and shifting the
+// start by a pixel or a row gives the tile of another tap of the convolution: nothing is copied.
+// Results are in "panels" of 16 channels: pixel by pixel, 16 float32 values (64 bytes) each.
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BF16__) && \
+    defined(__AVX512BW__) && defined(__linux__)
+#define HAS_AMX 1
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <memory>
+#include <vector>
+
+namespace {
+
+typedef uint16_t bf16;
+constexpr int kLanes = 16, kPlane = 32;  // channels of a panel and of a plane
+constexpr int kTile = 16 * kPlane;       // values of a tile of bfloat16
+constexpr int kSlack = 32;               // pixels after a plane that the last tile may touch
+
+__m256i narrow(__m512 v) { return (__m256i)_mm512_cvtneps_pbh(v); }
+
+bf16 narrow(float v) {
+  return (bf16)_mm_extract_epi16((__m128i)_mm_cvtneps_pbh(_mm_set1_ps(v)), 0);
+}
+
+float widen(bf16 v) {
+  const uint32_t word = (uint32_t)v << 16;
+  float f;
+  std::memcpy(&f, &word, sizeof f);
+  return f;
+}
+
+// Memory for a vector that begins at a cache line: a tile row must not lie in two of them.
+template <class T>
+struct Aligned {
+  typedef T value_type;
+  T* allocate(size_t n) { return (T*)std::aligned_alloc(64, (n * sizeof(T) + 63) / 64 * 64); }
+  void deallocate(T* p, size_t) { std::free(p); }
+  bool operator==(const Aligned&) const { return true; }
+  bool operator!=(const Aligned&) const { return false; }
+};
+
+typedef std::vector<bf16, Aligned<bf16>> Packed;
+
+// A convolution as a matrix product: (pixels, steps * 32) by (steps * 32, channels).
+struct Product {
+  int planes, taps, channels;  // planes of the input; taps 9, or 1 on patches; output channels
+  int pitch;                   // pixels from one row of the input plane to the next
+  int start;                   // pixel of the input plane where output pixel (0, 0) has its tap 0
+  int64_t plane;               // values of one input plane
+  int height, width;           // of the output
+  bool exact;                  // tiles hold output pixels only; else rows are as long as in the input
+
+  int rows() const { return exact ? width : pitch; }  // pixels from row to row of an output panel
+  int tiles() const { return ((height - 1) * rows() + width + 15) / 16; }
+  int64_t panel() const { return (int64_t)(tiles() + 1) * 16 * kLanes; }  // with room for a strip
+  int panels() const { return (channels + kLanes - 1) / kLanes; }
+  int steps() const { return planes * taps; }
+
+  // Where the input of a tile begins.
+  int64_t input(int tile) const {
+    const int p = tile * 16;
+    return (int64_t)kPlane * (start + (exact ? p / width * pitch + p % width : p));
+  }
+
+  // Rows of a strip: an even number, about as many as the unit has tiles for.
+  int strip_rows() const { return rows() > 20 ? 2 : 40 / rows() * 2; }
+
+  // The product for the strip of output rows that begins at this row.
+  Product strip(int row) const {
+    Product s = *this;
+    s.height = height - row < strip_rows() ? height - row : strip_rows();
+    return s;
+  }
+};
+
+Product convolution(int in_channels, int out_channels, int pitch, int plane_rows, int start,
+                    int height, int width) {
+  const int64_t plane = (int64_t)kPlane * (pitch * plane_rows + kSlack);
+  const int planes = (in_channels + kPlane - 1) / kPlane;
+  return {planes, 9, out_channels, pitch, start, plane, height, width, width % 16 == 0};
+}
+
+// Weights as AMX wants them: for each panel of 16 columns and each step, 16 rows of 16 pairs.
+// weight(r, tap, c) is the weight of input channel r and output channel c, zero beyond the last r.
+template <class Weight>
+Packed pack(const Product& p, Weight weight) {
+  Packed packed((size_t)p.panels() * p.steps() * kTile, 0);
+  bf16* o = packed.data();
+  for (int panel = 0; panel < p.panels(); panel++) {
+    const int left = p.channels - panel * kLanes, columns = left < kLanes ? left : kLanes;
+    for (int plane = 0; plane < p.planes; plane++)
+      for (int tap = 0; tap < p.taps; tap++, o += kTile)
+        for (int r = 0; r < kPlane; r++)
+          for (int c = 0; c < columns; c++) {
+            const float w = weight(plane * kPlane + r, tap, panel * kLanes + c);
+            o[r / 2 * 2 * kLanes + c * 2 + r % 2] = narrow(w);
+          }
+  }
+  return packed;
+}
+
+// Multiplies M tiles of pixels by one panel of weights; the tiles 0 to M - 1 gather the sums.
+template <int M, int Taps>
+void multiply(const bf16* a, const Product& p, int tile, const bf16* w, float* c) {
+  asm volatile("" ::: "memory");  // the compiler does not see that tile instructions read memory
+  const bf16* rows[M];
+  for (int i = 0; i < M; i++) rows[i] = a + p.input(tile + i);
+  _tile_zero(0);
+  if constexpr (M > 1) _tile_zero(1);
+  if constexpr (M > 2) _tile_zero(2);
+  if constexpr (M > 3) _tile_zero(3);
+  if constexpr (M > 4) _tile_zero(4);
+  for (int plane = 0; plane < p.planes; plane++) {
+    // More than about 110 products without a store end in a stall of some 250 ns, as measured on
+    // Sapphire Rapids. This store has no other purpose; the last one overwrites it.
+    if (plane && plane % 2 == 0) _tile_stored(0, c, 64);
+#pragma GCC unroll 9
+    for (int tap = 0; tap < Taps; tap++, w += kTile) {
+      const int64_t at = plane * p.plane + (int64_t)kPlane * (tap / 3 * p.pitch + tap % 3);
+      _tile_loadd(7, w, 64);
+      _tile_loadd(6, rows[0] + at, 64);
+      _tile_dpbf16ps(0, 6, 7);
+      if constexpr (M > 1) {
+        _tile_loadd(5, rows[1] + at, 64);
+        _tile_dpbf16ps(1, 5, 7);
+      }
+      if constexpr (M > 2) {
+        _tile_loadd(6, rows[2] + at, 64);
+        _tile_dpbf16ps(2, 6, 7);
+      }
+      if constexpr (M > 3) {
+        _tile_loadd(5, rows[3] + at, 64);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+      if constexpr (M > 4) {
+        _tile_loadd(6, rows[4] + at, 64);
+        _tile_dpbf16ps(4, 6, 7);
+      }
+    }
+  }
+  _tile_stored(0, c, 64);
+  if constexpr (M > 1) _tile_stored(1, c + 256, 64);
+  if constexpr (M > 2) _tile_stored(2, c + 512, 64);
+  if constexpr (M > 3) _tile_stored(3, c + 768, 64);
+  if constexpr (M > 4) _tile_stored(4, c + 1024, 64);
+}
+
+template <int Taps>
+void multiply_tiles(const bf16* a, const Product& p, const bf16* w, float* c) {
+  for (int t = 0, left = p.tiles(); left > 0;) {
+    const int m = left <= 5 ? left : left < 8 ? 3 : 4;  // a single chain of sums would be slow
+    switch (m) {
+      case 5: multiply<5, Taps>(a, p, t, w, c); break;
+      case 4: multiply<4, Taps>(a, p, t, w, c); break;
+      case 3: multiply<3, Taps>(a, p, t, w, c); break;
+      case 2: multiply<2, Taps>(a, p, t, w, c); break;
+      default: multiply<1, Taps>(a, p, t, w, c);
+    }
+    t += m, left -= m, c += m * 16 * kLanes;
+  }
+}
+
+// All output pixels of p, or of a strip, for one panel of the packed weights.
+void multiply_panel(const bf16* a, const Product& p, int panel, const Packed& packed, float* c) {
+  const bf16* w = packed.data() + (int64_t)panel * p.steps() * kTile;
+  if (p.taps == 9) {
+    multiply_tiles<9>(a, p, w, c);
+  } else {
+    multiply_tiles<1>(a, p, w, c);
+  }
+}
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+}  // namespace
+
+#endif
