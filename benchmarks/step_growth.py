@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", type=_parts, default=list(_CHOICES), metavar="a,b",
         help=f"what to measure, of {', '.join(_CHOICES)} (default: all)")  # fmt: skip
-    add("--repeats", type=_count, default=5, help="rounds (default: 5)")
+    add("--repeats", type=_count, default=3, help="rounds (default: 3)")
     add("--seconds", type=float, default=1.0, help="least length of a turn (default: 1)")
     add("--threads", type=_count, default=2, help="CPU threads (default: 2)")
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))

@@ -14,7 +14,8 @@ from dd_core.artifact import DistilledSet
 from dd_core.errors import NonFiniteError, UserError
 from dd_core.events import Event, Message, PhaseAdvanced, PhaseStarted
 from dd_core.settings import DistillSettings
-from dd_recipes.reader import read_recipe
+from dd_recipes.catalog import find
+from dd_recipes.reader import load_recipe, read_recipe
 from dd_recipes.recipe import Recipe
 from dd_recipes.results import Results
 from dd_recipes.runner import Hardware, reproduce
@@ -74,6 +75,23 @@ def test_every_method_leaves_a_set_that_can_be_used(
         assert torch.bincount(labels).tolist() == [method.views] * 10
         assert images.shape == (10 * method.views, 1, 28, 28)
         assert 0 <= float(images.min()) <= float(images.max()) <= 1
+
+
+def test_training_images_are_counted_for_every_form_of_decoding(tmp_path: Path) -> None:
+    overrides = (
+        "methods.random-packed.settings.decode=bound", "methods.random-packed.settings.bound=25",
+        "methods.dm.settings.synthetic.decode=multi", "methods.dm.settings.iterations=1",
+        "students.students=1", "students.epochs=1", "students.evaluations=1",
+    )  # fmt: skip
+    recipe = load_recipe(find("quickstart"), budget="smoke", overrides=overrides)
+    recipe = replace(recipe, methods=recipe.methods[1:3])
+    rows = reproduce(recipe, tmp_path / "run", hardware=PLAIN).rows
+    # 25 views of 10 images: three images in 4 views, seven whole; or each whole and in 4 views.
+    assert [row.training_images for row in rows] == [3 * 4 + 7, 10 * (1 + 4)]
+    for row in rows:
+        stored = DistilledSet.load(tmp_path / "run" / "methods" / row.slug / "distilled")
+        counts = torch.bincount(stored.decoded()[1]).tolist()
+        assert counts == [row.training_images] * 10
 
 
 def test_distillation_starts_from_the_packed_control(finished: tuple[Path, Results]) -> None:

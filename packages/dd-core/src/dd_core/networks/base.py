@@ -77,14 +77,16 @@ def initialize(network: nn.Module, draws: torch.Generator) -> None:
     norms begin as the identity and running statistics at mean 0 and variance 1.
 
     Args:
-        network: Its weights are replaced, in their order; no memory is allocated.
+        network: Its weights are replaced, in their order.
         draws: Source of randomness, on the network's device.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             bound = 1 / math.sqrt(layer.weight[0].numel())
             for parameter in layer.parameters():
-                parameter.uniform_(-bound, bound, generator=draws)
+                # Through a new tensor: in place, the draws would follow the order in memory.
+                drawn = torch.empty(parameter.shape, device=parameter.device)
+                parameter.copy_(drawn.uniform_(-bound, bound, generator=draws))
         elif isinstance(layer, nn.GroupNorm | nn.BatchNorm2d):
             layer.reset_parameters()
 

@@ -59,7 +59,12 @@ def build_objective(name: str, options: Mapping[str, Any]) -> Objective:
         64
     """
     kind = _find(name)
-    hints = get_type_hints(kind)
+    try:
+        hints = get_type_hints(kind)
+    except NameError as error:
+        raise SettingsError(
+            f"objective {name!r} has an annotation that cannot be read: {error}."
+        ) from None
     known = {name: hints[name] for name in _option_names(kind)}
     for option, value in options.items():
         if option not in known:
