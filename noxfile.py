@@ -128,7 +128,7 @@ def bench(session: nox.Session) -> None:
     if not session.posargs or session.posargs[0] not in scripts:
         session.error(f"Name a benchmark after '--', one of: {', '.join(scripts)}.")
     script, *options = session.posargs
-    peers = group("peers") if script.startswith("two_sample") else []
+    peers = group("peers") if script.startswith(("two_sample", "step_growth")) else []
     session.install(*map(wheel, LAYERS), *peers)
     session.run("python", f"benchmarks/{script}.py", *options, env={"PYTHONPATH": ""})
 

@@ -20,7 +20,7 @@ from urllib.request import url2pathname
 import torch
 
 from dd_core.errors import SettingsError
-from dd_core.kernels import kernel_status
+from dd_core.kernels import amx_in_use, kernel_status
 
 __all__ = ["Runtime", "choose_runtime", "environment", "generator"]
 
@@ -67,7 +67,9 @@ class Runtime:
     @property
     def chunk_images(self) -> int:
         """Real images of one forward pass: enough to fill the device, few enough for its cache."""
-        return 128 if self.device.type == "cpu" else 8192
+        if self.device.type != "cpu":
+            return 8192
+        return 512 if self.precision == "bfloat16" and amx_in_use() else 128
 
     def as_record(self) -> dict[str, Any]:
         """JSON-able form, for `from_record`."""
@@ -127,7 +129,7 @@ def choose_runtime(
     if wanted and not compiled:
         reasons.append("torch.compile does not work here")
     if cpu and not compiled:
-        reasons.append(f"norm, ReLU and pooling by {kernel_status()}")
+        reasons.append(f"convolution blocks: {kernel_status()}")
     chosen: Literal["float32", "bfloat16"] = "bfloat16" if precision == "bfloat16" else "float32"
     return Runtime(name, chosen, compiled, torch.get_num_threads(), "; ".join(reasons))
 

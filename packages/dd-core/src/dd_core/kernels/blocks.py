@@ -27,7 +27,7 @@ from torch.autograd.function import once_differentiable
 from dd_core.kernels.build import load_library
 from dd_core.kernels.fused import EPS, fused_status, instance_norm_relu_pool
 
-__all__ = ["conv_block", "convnet_features", "kernel_status"]
+__all__ = ["amx_in_use", "conv_block", "convnet_features", "kernel_status"]
 
 _MOST_PATCH_CHANNELS = 7  # below 16 channels, patches of 9 pixels are gathered: at most 63 values
 _LANES = 16
@@ -81,6 +81,11 @@ def conv_block(
         torch.Size([2, 16, 2, 2])
     """
     return _stack(x, [weight], [(norm_weight, norm_bias)], [padding])
+
+
+def amx_in_use() -> bool:
+    """Whether networks of bfloat16 images run in the AMX kernel."""
+    return _library() is not None
 
 
 def kernel_status() -> str:

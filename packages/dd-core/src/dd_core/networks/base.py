@@ -122,6 +122,10 @@ def normalize_maps(x: Tensor, norm: nn.Module) -> Tensor:
     """
     if isinstance(norm, nn.GroupNorm):
         weight, bias = norm.weight.to(x.dtype), norm.bias.to(x.dtype)
+        if x.device.type == "cpu":
+            # Backward, PyTorch's group norm is some 15 times slower on channels-last bfloat16.
+            y = F.group_norm(x.contiguous(), norm.num_groups, weight, bias, norm.eps)
+            return y.contiguous(memory_format=torch.channels_last)
         return F.group_norm(x, norm.num_groups, weight, bias, norm.eps)
     normed: Tensor = norm(x)  # batch norm keeps float32 statistics, whatever the type of x
     return normed

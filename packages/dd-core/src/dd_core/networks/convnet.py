@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dd_core.errors import SettingsError
-from dd_core.kernels import instance_norm_relu_pool
+from dd_core.kernels import convnet_features
 from dd_core.networks.base import (
     Network,
     convolve,
@@ -82,22 +82,24 @@ class ConvNet(Network):
         """Features, and the tapped maps of every block; see `Network.tapped`."""
         if tap == "norm" and self._norm == "none":
             raise SettingsError("tap is 'norm', but the ConvNet has norm 'none'; take tap 'conv'.")
+        if self._norm == "instance" and tap == "none":
+            return self._fast_features(images), ()
         x = images.contiguous(memory_format=torch.channels_last)
         maps: list[Tensor] = []
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             assert isinstance(convolution, nn.Conv2d)
-            if self._norm == "instance" and tap == "none":
-                x = _instance_block(x, convolution, norm)
-                continue
             x = convolve(x, convolution)
             normed = normalize_maps(x, norm)
             maps += {"none": [], "conv": [x], "norm": [normed]}[tap]
             x = F.avg_pool2d(F.relu(normed), 2)
         return x.flatten(1), tuple(maps)
 
-
-def _instance_block(x: Tensor, convolution: nn.Conv2d, norm: nn.Module) -> Tensor:
-    """One block without taps. The norm takes away a constant of each channel, so no bias."""
-    assert isinstance(norm, nn.GroupNorm)
-    x = F.conv2d(x, convolution.weight.to(x.dtype), padding=convolution.padding)
-    return instance_norm_relu_pool(x, norm.weight, norm.bias)
+    def _fast_features(self, images: Tensor) -> Tensor:
+        """All blocks at once. An instance norm takes away a constant of each channel: no bias."""
+        weights, norms, paddings = [], [], []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.GroupNorm)
+            weights.append(convolution.weight)
+            norms.append((norm.weight, norm.bias))
+            paddings.append(int(convolution.padding[0]))
+        return convnet_features(images, weights, norms, paddings)
