@@ -62,7 +62,7 @@ NCFM_SHORT = replace(NCFM_IPC1, iterations=600)
 LONG_TAILED = replace(NCFM_IPC10, iterations=500)
 """CIFAR-10-LT: the same budget and settings for all objectives."""
 
-# --- DM as its authors run it, but holding and for fewer iterations, and decomposed matching on top of it ------------------------------
+# --- DM (its authors' settings, but holding, and fewer iterations), decomposed matching ------------
 
 DM_IPC10 = DistillSettings(
     objectives=(MEANS_TERM,),
@@ -113,7 +113,9 @@ ROWS: Mapping[str, Row] = MappingProxyType(
             replace(DM_IPC10, objectives=(MEANS_TERM, *STYLE_TERMS)),
             STUDENTS_DM, against="dm-ipc10",
         ),
-        "lt-ncfm": Row("NCFM, CIFAR-10-LT, IPC 10", LONG_TAILED, STUDENTS_LONG_TAILED, long_tailed=True),
+        "lt-ncfm": Row(
+            "NCFM, CIFAR-10-LT, IPC 10", LONG_TAILED, STUDENTS_LONG_TAILED, long_tailed=True
+        ),
         "lt-dm": Row(
             "mean matching, CIFAR-10-LT, IPC 10", replace(LONG_TAILED, objectives=(MEANS_TERM,)),
             STUDENTS_LONG_TAILED, long_tailed=True, against="lt-ncfm",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save
@@ -186,10 +188,75 @@ def test_soft_dataset_needs_soft_labels():
         example().as_dataset(soft=True)
 
 
-def test_unwritable_provenance_is_refused_and_nothing_is_written(tmp_path):
+CIRCLE: dict[str, object] = {}
+CIRCLE["self"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    "value", [None, [1], "text", {"x": object()}, {(1, 2): 3}, {"x": {1, 2}}, CIRCLE]
+)
+def test_provenance_that_json_cannot_say_is_refused_at_once(value):
     with pytest.raises(ArtifactError, match="provenance"):
-        replace(example(), provenance={"x": object()}).save(tmp_path / "new")
-    assert not (tmp_path / "new").exists()
+        replace(example(), provenance=value)
+
+
+def test_provenance_is_from_the_beginning_what_comes_back(tmp_path):
+    given = {"folder": Path("runs") / "a", "sizes": (1, 2), 10: {9: "x"}, 9: None, "z": {"b": 1.5}}
+    data = replace(example(), provenance=given)
+    plain = {"folder": "runs/a", "sizes": [1, 2], "10": {"9": "x"}, "9": None, "z": {"b": 1.5}}
+    assert data.provenance == plain
+    given["z"]["b"] = 2  # a copy was taken
+    data.save(tmp_path)
+    assert data.provenance == plain == DistilledSet.load(tmp_path).provenance
+
+
+def test_lists_are_taken_for_tuples():
+    data = replace(example(), mean=[0.5, 0.4, 0.3], class_names=["cat", "dog"])
+    assert data.mean == (0.5, 0.4, 0.3) and data.class_names == ("cat", "dog")
+    assert data.fingerprint() == example().fingerprint()
+
+
+CHANGES = [
+    {"images": example().images.flip(3)},
+    {"labels": torch.tensor([0, 1, 0, 1])},
+    {"factor": 4},
+    {"decode": "multi"},
+    {"decode": "bound", "bound": 6},
+    {"decode": "bound", "bound": 7},
+    {"mean": (0.5, 0.4, 0.31)},
+    {"std": (0.2, 0.2, 0.21)},
+    {"class_names": ("dog", "cat")},
+    {"soft_labels": torch.full((4, 2), 0.5)},
+    {"soft_labels": torch.full((16, 2), 0.5)},
+    {"soft_labels": torch.tensor([[0.5, 0.5]] * 3 + [[0.25, 0.75]])},
+]
+
+
+def test_the_fingerprint_says_all_that_decides_a_training(tmp_path):
+    found = [replace(example(), **change).fingerprint() for change in CHANGES]
+    assert len({example().fingerprint(), *found}) == len(CHANGES) + 1
+    assert replace(example(), provenance={"seed": 9}).fingerprint() == example().fingerprint()
+    example().save(tmp_path)
+    assert DistilledSet.load(tmp_path).fingerprint() == example().fingerprint()
+    free = replace(example(), images=example().images.clone().requires_grad_())
+    assert free.fingerprint() == example().fingerprint()
+
+
+@pytest.mark.parametrize("place", ["file", "file/sub"])
+def test_a_file_in_the_place_of_the_folder_is_one_error(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ArtifactError, match="is a file, or lies in one"):
+        example().save(tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(ArtifactError, match=r"is a file; give the folder.*import_legacy"):
+        DistilledSet.load(tmp_path / place)
+
+
+@pytest.mark.parametrize("inner", ["distilled", "methods/ncfm/distilled"])
+def test_the_folder_of_a_run_is_told_from_its_set(tmp_path, inner):
+    example().save(tmp_path / inner)
+    with pytest.raises(ArtifactError, match=f"is missing.*It holds one: load .*{inner}\\.$"):
+        DistilledSet.load(tmp_path)
 
 
 NAN = float("nan")
@@ -212,7 +279,23 @@ FAULTS = [
     ({"value_range": (0.0, NAN)}, "value_range"),
     ({"factor": 3}, "factor is 3"),
     ({"factor": 0}, "factor is 0"),
-    ({"factor": 2.0}, "factor is 2.0"),
+    ({"factor": 2.0}, "factor is 2.0; give a whole number"),
+    ({"factor": "2"}, "factor is '2'; give a whole number"),
+    ({"factor": True}, "factor is True; give a whole number"),
+    ({"bound": 0}, "bound is 0; give a whole number"),
+    ({"images": np.zeros((4, 3, 8, 8), np.float32)}, "images are of type ndarray"),
+    ({"images": torch.zeros(4, 3, 8, 8).to_sparse()}, "give a dense torch.Tensor"),
+    ({"labels": [0, 0, 1, 1]}, "labels are of type list"),
+    ({"soft_labels": np.full((4, 2), 0.5)}, "soft_labels are of type ndarray"),
+    ({"mean": 0.5}, "mean is 0.5; give a tuple"),
+    ({"std": torch.ones(3)}, "std is tensor.*; give a tuple"),
+    ({"mean": ("a",) * 3}, "finite numbers"),
+    ({"mean": (True,) * 3}, "finite numbers"),
+    ({"class_names": "ab"}, "class_names are 'ab'; give a tuple of texts"),
+    ({"class_names": None}, "class_names are None"),
+    ({"class_names": ("cat", "cat")}, "class_names hold 'cat' 2 times"),
+    ({"value_range": None}, "value_range is None"),
+    ({"value_range": "01"}, "value_range is '01'"),
     ({"decode": "zoom"}, "decode is 'zoom'"),
     ({"decode": "bound", "bound": 1}, "bound is 1, fewer than the 2 images"),
     ({"class_names": ("cat", 2)}, "class_names"),

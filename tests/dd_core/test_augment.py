@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -148,3 +150,37 @@ def test_normalize_bytes_equals_floats():
     expected = (pixels / 255 - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
     torch.testing.assert_close(normalize(pixels, mean, std), expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(normalize(pixels / 255, mean, std), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_one_of_all_kinds_is_chosen_for_each_group():
+    """As in DSA: every group gets exactly one operation, each kind about equally often."""
+    kinds = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    augmentation = Augmentation.parse("/".join(kinds))
+    draws = torch.Generator().manual_seed(0)
+    draw = augmentation.draw(600, 8, draws)
+    eye = torch.eye(8)
+    color = (draw.color != torch.tensor([0.0, 1.0, 1.0])).any(1)
+    moved = (draw.rows != eye).any((1, 2)) | (draw.columns != eye).any((1, 2))
+    turned, cut = draw.angle != 0, (draw.mask != 1).any((1, 2))
+    assert (color.int() + moved.int() + turned.int() + cut.int() <= 1).all()
+    for part, share in ((color, 1 / 6), (turned, 1 / 6), (cut, 1 / 6)):
+        assert abs(part.float().mean().item() - share) < 0.05
+    # flip does nothing half of the time, crop hardly ever, scale never
+    assert abs(moved.float().mean().item() - 2.5 / 6) < 0.07
+
+
+def test_one_of_equals_the_single_operation_where_it_is_chosen():
+    images = torch.rand(40, 2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    draw = Augmentation.parse("color/cutout").draw(40, 8, torch.Generator().manual_seed(2))
+    result = apply(images, draw)
+    cut = (draw.mask != 1).any((1, 2))
+    assert cut.any() and not cut.all()
+    torch.testing.assert_close(result[cut], (images * draw.mask[:, None, None])[cut])
+    only_color = replace(draw, mask=None)
+    torch.testing.assert_close(result[~cut], apply(images, only_color)[~cut])
+
+
+@pytest.mark.parametrize("strategy", ["color/color", "color/blur", "color/flip_crop"])
+def test_wrong_alternatives_are_refused(strategy):
+    with pytest.raises(SettingsError, match="augmentation is"):
+        Augmentation.parse(strategy)

@@ -192,22 +192,51 @@ def test_npz_hash_is_checked(tmp_path):
         read_npz(path, name="pets", sha256=right)
 
 
-def test_bad_npz_is_named(tmp_path):
+def test_an_npz_that_is_no_file_or_lacks_arrays_is_named(tmp_path):
     path = tmp_path / "set.npz"
     with pytest.raises(DataError, match="is missing"):
         read_npz(path, name="pets")
+    with pytest.raises(DataError, match="is a folder, not a file"):
+        read_npz(tmp_path, name="pets")
     path.write_bytes(b"not a zip file")
     with pytest.raises(DataError, match="not a readable"):
         read_npz(path, name="pets")
     np.savez(path, train_images=arrays()["train_images"])
     with pytest.raises(DataError, match="lacks the arrays train_labels"):
         read_npz(path, name="pets")
-    np.savez(path, **arrays(train_images=np.zeros((6, 8, 8))))
-    with pytest.raises(DataError, match="must be uint8"):
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"train_images": np.zeros((6, 8, 8))}, "train_images is float64 .* must be uint8"),
+        ({"test_images": np.zeros((2, 64), np.uint8)}, "test_images is uint8 of shape .2, 64."),
+        ({"train_images": np.zeros((0, 8, 8), np.uint8)}, "train_images is of shape .0, 8, 8."),
+        ({"test_images": np.zeros((2, 9, 9), np.uint8)}, "size of test is 9, but size of train"),
+        ({"test_images": np.zeros((2, 8, 8, 3), np.uint8)}, "test_images and .*for 3 channels"),
+        ({"test_images": np.zeros((2, 8, 9), np.uint8)}, "test_images and .* must be square"),
+        ({"train_labels": np.array([0, 1, 2] * 2)}, "train_images and .*labels run from 0 to 2"),
+        ({"test_labels": np.array([-1, 1])}, "test_images and test_labels: labels run from -1"),
+        ({"test_labels": np.array([0, 1, 1])}, "test_images and test_labels: labels are .*3"),
+        ({"train_labels": np.array([0, 1] * 3) / 2}, "train_labels is float64"),
+        ({"class_names": np.array([b"cat", b"dog"])}, "class_names is .S3"),
+        ({"class_names": np.array("cat")}, "class_names is <U3"),
+        ({"class_names": np.array(["cat", "cat"])}, "class_names has 'cat' twice"),
+        ({"mean": np.array([0.5])}, "it has only mean; store both"),
+        ({"std": np.array([0.5])}, "it has only std; store both"),
+        ({"mean": np.array([np.nan]), "std": np.array([0.5])}, "mean.0. is nan"),
+        ({"mean": np.array([0.5]), "std": np.array(["x"])}, "std.0. is 'x'"),
+        ({"mean": np.array(0.5), "std": np.array([0.5])}, "mean is 0.5; give a tuple"),
+    ],
+)
+def test_a_bad_array_of_an_npz_is_named_with_its_file(tmp_path, change, words):
+    path = tmp_path / "set.npz"
+    np.savez(path, **arrays(**change))
+    with pytest.raises(DataError, match=f"set.npz: .*{words}"):
         read_npz(path, name="pets")
-    np.savez(path, **arrays(train_labels=np.array([0, 1, 2, 0, 1, 2])))
-    with pytest.raises(DataError, match="labels run from 0 to 2"):
-        read_npz(path, name="pets")
-    np.savez(path, **arrays(train_labels=np.array([0, 1] * 3) / 2))
-    with pytest.raises(DataError, match="train_labels is float64"):
-        read_npz(path, name="pets")
+
+
+def test_an_npz_may_bring_its_normalisation(tmp_path):
+    np.savez(tmp_path / "set.npz", **arrays(mean=np.float32([0.5]), std=np.float64([0.25])))
+    data = read_npz(str(tmp_path / "set.npz"), name="pets")
+    assert data.train.mean == data.test.mean == (0.5,) and data.test.std == (0.25,)

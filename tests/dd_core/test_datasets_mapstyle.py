@@ -87,12 +87,13 @@ def test_a_subset_has_the_names_and_images_of_its_whole():
         (None, ("0", "1")),
         (("cat", "dog"), ("cat", "dog")),
         ((("tench", "Tinca"), ("goldfish", "Carassius")), ("tench", "goldfish")),
+        ((("crane",), ("crane",)), ("crane (0)", "crane (1)")),  # ImageNet has two
     ],
 )
 def test_names_of_classes(classes, expected):
     whole = Whole(arrays(), classes=classes)
     assert from_torchvision(whole, whole).train.class_names == expected
-    assert from_torchvision(whole, whole, class_names="ab").train.class_names == ("a", "b")
+    assert from_torchvision(whole, whole, class_names=["a", "b"]).train.class_names == ("a", "b")
 
 
 def test_a_name_without_images_is_left_out_and_said_so():
@@ -104,6 +105,9 @@ def test_a_name_without_images_is_left_out_and_said_so():
     assert [e.text for e in events if isinstance(e, Message)] == [
         "Whole: no image is labelled 'N/A', 'b'; left out"
     ]
+    data = from_torchvision(whole := [(arrays()[0], 90)], whole, listen=events.append)
+    assert data.train.class_names == ("90",)
+    assert "labelled '0', '1', '2', '3', '4' and 85 more; left" in events[-1].text
 
 
 def test_normalisation_is_the_fields_for_known_sets_and_else_measured():
@@ -139,8 +143,13 @@ def test_empty_sets_and_labels_out_of_range_are_named():
     good = [(image, label) for image, label in zip(arrays(), LABELS, strict=True)]
     with pytest.raises(DataError, match="test has no images"):
         from_torchvision(good, [])
-    with pytest.raises(DataError, match="labels run from -1"):
+    with pytest.raises(DataError, match="label of item 0 of train is -1; number"):
         from_torchvision([(arrays()[0], -1), *good], good)
+    with pytest.raises(DataError, match=r"item 6 of train is 10000000, .* classes 0, 1, ..., 9999"):
+        from_torchvision([*good, (arrays()[0], 10**7)], good)
+    with pytest.raises(DataError, match="item 1 of train is 10000000"):
+        whole = Whole(arrays(), [0, 10**7, 1, 0, 1, 0])
+        from_torchvision(whole, whole, class_names=["cat", "dog"])
     with pytest.raises(DataError, match="labels run from 0 to 1, but there are 1 class names"):
         from_torchvision(good, good, class_names=["cat"])
     with pytest.raises(DataError, match="No image is labelled '1'"):

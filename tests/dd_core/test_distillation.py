@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from dd_core import (
+    AscentSettings,
     CheckpointError,
     Distiller,
     DistillSettings,
     NonFiniteError,
+    RunError,
     SettingsError,
     SyntheticSettings,
     Term,
@@ -85,6 +87,7 @@ def test_distillation_lowers_the_loss_and_keeps_pixels_valid(images, network, ru
         replace(SMALL, step="per_class"),
         replace(WITH_PSI, optimizer="sgd"),
         replace(WITH_PSI, frequency_draws="per_class"),
+        replace(WITH_PSI, step="per_class", calibration=0.5),
     ],
 )
 def test_interrupted_run_resumes_to_the_same_bits(
@@ -180,7 +183,7 @@ def test_bad_pixels_are_never_stored(images, network, pool, runtime, tmp_path, m
         return original(self, *arguments) * (math.nan if len(calls) == 4 else 1.0)
 
     monkeypatch.setattr(Distiller, "_group_losses", poisoned)
-    with pytest.raises(NonFiniteError, match="pixels are not finite after iteration 4"):
+    with pytest.raises(NonFiniteError, match="not finite after iteration 4"):
         distill(images, SMALL, network, checkpoint_seconds=0.0, **options)
     _, facts = load_state(tmp_path / "state.safetensors", key=_key(tmp_path))
     assert facts["iteration"] == 3
@@ -232,6 +235,83 @@ def test_out_of_memory_halves_the_chunks_and_goes_on(
     torch.testing.assert_close(parts.distilled.images, whole.distilled.images, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("frequencies", ["shared", "per_class"])
+def test_a_repeated_step_is_a_clean_one(frequencies, images, network, pool, runtime, monkeypatch):
+    """What an aborted attempt left with psi does not count."""
+    settings = replace(WITH_PSI, frequency_draws=frequencies)
+
+    def stepped(failing):
+        distiller = Distiller(images, settings, network, pool, runtime=runtime)
+        distiller.chunks = replace(distiller.chunks, views=8)
+        original, calls = distiller._losses_of_group, []
+
+        def scarce(*arguments):
+            calls.append(1)
+            if failing and len(calls) == 3:
+                raise MemoryError("for once")
+            return original(*arguments)
+
+        distiller._losses_of_group = scarce
+        distiller.step(0)
+        return [*distiller.adversaries.parameters(), distiller.pixels]
+
+    for whole, repeated in zip(stepped(failing=False), stepped(failing=True), strict=True):
+        torch.testing.assert_close(repeated, whole, rtol=1e-3, atol=1e-5)
+
+
+def test_bad_adversary_is_never_stored(images, network, pool, runtime, tmp_path):
+    settings = replace(
+        WITH_PSI, ascent=AscentSettings(learning_rate=1e38), iterations=4, calibration=0.0
+    )
+    with pytest.raises(NonFiniteError):
+        distill(
+            images, settings, network, pool=pool, seed=1, runtime=runtime, folder=tmp_path,
+            checkpoint_seconds=0.0,
+        )  # fmt: skip
+    if (tmp_path / "state.safetensors").exists():
+        tensors, _ = load_state(tmp_path / "state.safetensors", key=_key(tmp_path))
+        assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_smaller_chunks_survive_a_stop(images, network, pool, runtime, tmp_path, monkeypatch):
+    """A run that had to compute fewer images at once goes on so, and to the same bits."""
+    seen = []
+
+    def scarce(self, pixels, *arguments):
+        seen.append(len(pixels))
+        if len(pixels) > 1 and len(seen) < 3:
+            raise MemoryError("for a while")
+        return original(self, pixels, *arguments)
+
+    original = Distiller._group_losses
+    results = []
+    for name, stops in (("whole", ()), ("parts", (2,))):
+        seen.clear()
+        monkeypatch.setattr(Distiller, "_group_losses", scarce)
+        options = {"pool": pool, "seed": 1, "runtime": runtime, "checkpoint_seconds": 0.0}
+        for done in stops:
+            with pytest.raises(Stop):
+                distill(images, SMALL, network, folder=tmp_path / name,
+                        listen=stop_after(done), **options)  # fmt: skip
+            monkeypatch.undo()
+            monkeypatch.setattr("dd_core.progress._REPORT_SECONDS", 0.0)
+        results.append(distill(images, SMALL, network, folder=tmp_path / name, **options))
+    assert torch.equal(results[0].distilled.images, results[1].distilled.images)
+
+
+def test_another_start_at_the_same_path_is_another_run(images, network, pool, runtime, tmp_path):
+    first = distill(images, SMALL, network, pool=pool, seed=1, runtime=runtime,
+                    folder=tmp_path / "start")  # fmt: skip
+    start = tmp_path / "start" / "distilled"
+    synthetic = SyntheticSettings(ipc=2, init="file", init_file=str(start))
+    options = {"pool": pool, "seed": 1, "runtime": runtime, "folder": tmp_path / "out"}
+    settings = replace(SMALL, synthetic=synthetic)
+    distill(images, settings, network, **options)
+    replace(first.distilled, images=1 - first.distilled.images).save(start)
+    with pytest.raises(CheckpointError, match="other settings, data or seed"):
+        distill(images, settings, network, **options)
+
+
 def test_memory_that_never_suffices_ends_the_run(
     images, network, pool, runtime, tmp_path, monkeypatch
 ):
@@ -239,7 +319,7 @@ def test_memory_that_never_suffices_ends_the_run(
         raise MemoryError("no more")
 
     monkeypatch.setattr(Distiller, "_group_losses", scarce)
-    with pytest.raises(MemoryError, match="no more"):
+    with pytest.raises(RunError, match=r"no memory left at iteration 0.*no more"):
         distill(images, SMALL, network, pool=pool, seed=1, runtime=runtime, folder=tmp_path)
 
 
@@ -263,12 +343,12 @@ def test_budget_is_kept_by_smaller_chunks_to_the_same_result(
 ):
     options = {"pool": pool, "seed": 1, "runtime": runtime}
     free = plan_memory(images, SMALL, network, runtime, networks=2)
-    tight = plan_memory(images, SMALL, network, runtime, networks=2, budget=free.total * 3 // 4)
-    assert tight.total <= free.total * 3 // 4 and tight.chunks != free.chunks
+    tight = plan_memory(images, SMALL, network, runtime, networks=2, budget=free.total - 400_000)
+    assert tight.total <= free.total - 400_000 and tight.chunks != free.chunks
     whole = distill(images, SMALL, network, folder=tmp_path / "whole", **options)
     parts = distill(
         images, SMALL, network, folder=tmp_path / "parts",
-        memory_budget=free.total * 3 // 4, **options,
+        memory_budget=free.total - 400_000, **options,
     )  # fmt: skip
     torch.testing.assert_close(parts.distilled.images, whole.distilled.images, atol=1e-4, rtol=1e-3)
 
@@ -282,3 +362,24 @@ def test_impossible_budget_is_refused_before_anything_runs(
             folder=tmp_path, memory_budget=1000,
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda r, s: s.vectors.sum(), r"is \(\) for 3 classes"),
+        (lambda r, s: s.vectors.sum(1), r"for 3 classes; return a tensor of shape \(3,\)"),
+        (lambda r, s: [0.0, 0.0, 0.0], "is list for 3 classes"),
+        (lambda r, s: r.vectors.sum((1, 2)), "has no gradient"),
+    ],
+)
+def test_wrong_loss_of_an_own_objective_is_named(
+    loss, message, images, network, pool, runtime, monkeypatch
+):
+    monkeypatch.setattr(
+        "dd_core.objectives.mean_matching.MeanMatching.loss",
+        lambda self, real, synthetic, sample, classes: loss(real, synthetic),
+    )
+    settings = replace(SMALL, objectives=(Term("dm"),))
+    with pytest.raises(SettingsError, match=message):
+        Distiller(images, settings, network, pool, runtime=runtime).step(0)

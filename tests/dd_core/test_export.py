@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dd_core import ArtifactError, DistilledSet
+from dd_core import ArtifactError, DistilledSet, SettingsError
 from dd_core.export import export_images, export_legacy, export_npz
 from dd_core.legacy import import_legacy
 
@@ -62,7 +62,7 @@ def test_image_folders_hold_every_pixel_rounded(tmp_path, channels, views):
 
 def test_folder_names_are_safe_and_sorted_like_labels(tmp_path):
     pytest.importorskip("PIL")
-    names = ("../up", "a\\b\0c", "zebra", "zebra", "", "ünï", "CON", "x" * 300, ".", "b", "a")
+    names = ("../up", "a\\b\0c", "zebra", "zebra?", "", "ünï", "CON", "x" * 300, ".", "b", "a")
     data = DistilledSet(
         torch.zeros(11, 1, 2, 2), torch.arange(11), 1, (0.5,), (0.2,), names
     )  # fmt: skip
@@ -167,7 +167,7 @@ def test_a_layout_without_factor_takes_no_grid(tmp_path, layout):
 
 
 def test_unknown_layout_and_suffix_are_refused(tmp_path):
-    with pytest.raises(ArtifactError, match="layout is 'dd'"):
+    with pytest.raises(SettingsError, match="layout is 'dd'"):
         export_legacy(example(), tmp_path / "old", "dd")
     with pytest.raises(ArtifactError, match=r"ends with \.npz"):
         export_npz(example(), tmp_path / "set.np")
@@ -232,11 +232,29 @@ def test_a_failed_export_leaves_the_earlier_one(tmp_path, monkeypatch):
     assert files_of(tmp_path) == before and [p.name for p in tmp_path.iterdir()] == ["png"]
 
 
+@pytest.mark.parametrize("inside", ["x", "sub/x"])
+def test_a_path_that_lies_in_a_file_is_one_error(tmp_path, inside):
+    pytest.importorskip("PIL")
+    (tmp_path / "file").write_text("mine")
+    place = tmp_path / "file" / inside
+    for call in (
+        lambda: export_images(example(), place),
+        lambda: export_npz(example(), place.with_suffix(".npz")),
+        lambda: export_legacy(example(), place, "idc"),
+        lambda: export_legacy(example(factor=1), place, "mtt"),
+    ):
+        with pytest.raises(ArtifactError, match="file is a file, so .* cannot be made"):
+            call()
+    assert (tmp_path / "file").read_text() == "mine"
+    with pytest.raises(SettingsError, match="path is 5"):
+        export_npz(example(), 5)
+
+
 def test_the_how_to_does_what_it_says(tmp_path, monkeypatch, capsys):
     pytest.importorskip("PIL")
     page = Path(__file__).parents[2] / "docs" / "how-to" / "use-a-distilled-set.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks:
@@ -244,6 +262,8 @@ def test_the_how_to_does_what_it_says(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "16 torch.Size([3, 32, 32]) torch.float32 0\n"
     imported, stored = DistilledSet.load("imported"), DistilledSet.load("distilled")
     assert torch.equal(imported.images, stored.images) and imported.factor == 2
+    again = names["again"]
+    assert isinstance(again, DistilledSet) and again.fingerprint() == stored.fingerprint()
     assert DistilledSet.load("renamed").class_names == ("kitten", "puppy")
     assert len(list(Path("png-views").glob("*/*.png"))) == 16
     manifest = json.loads(Path("labelled", "manifest.json").read_text())

@@ -118,6 +118,23 @@ def test_pool_of_another_network_or_other_images_is_refused(images, network, poo
             Extractor(network, images, replace(pool, **change), seed=0)
 
 
+def test_pool_of_images_of_the_same_shape_but_other_content_is_refused(tmp_path, images, pool):
+    known = replace(pool, mean=images.mean, std=images.std, class_names=images.class_names)
+    known.save(tmp_path)
+    again = ExtractorPool.load(tmp_path)
+    again.require_fit(pool.network, images)
+    names = (*images.class_names[:2], "bag")
+    for name, value, words in (
+        ("mean", (0.4,), r"mean\[0\] is 0.3, but that of these images is 0.4"),
+        ("std", (0.4,), r"std\[0\] is 0.25, but that of these images is 0.4"),
+        ("class_names", names, r"class_names\[2\] is 'class 2', but that of these images is 'bag'"),
+    ):
+        other = replace(images, **{name: value})
+        with pytest.raises(DataError, match=words):
+            again.require_fit(pool.network, other)
+        pool.require_fit(pool.network, other)  # it does not know its images
+
+
 def test_folder_without_a_whole_pool_is_refused(tmp_path, pool):
     with pytest.raises(DataError, match="holds no pool"):
         ExtractorPool.load(tmp_path)

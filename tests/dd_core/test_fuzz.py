@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dd_core import ArtifactError, DistilledSet
-from dd_core.checkpoint import load_state, save_state
+from dd_core.checkpoint import load_record, load_state, save_record, save_state
 from dd_core.errors import CheckpointError
 from dd_core.legacy import import_legacy
 
@@ -133,6 +133,24 @@ def test_a_damaged_checkpoint_is_refused(state):
             assert read_state(state) is None
 
 
+def test_a_damaged_record_is_refused_or_the_same(tmp_path):
+    path = tmp_path / "student_000.json"
+    facts = {"curve": [[1.0, 61.25], [2.0, 70.5]], "seconds": 3.5, "name": "ü"}
+    save_record(path, facts, key="k")
+    content = path.read_bytes()
+    refused = 0
+    for damaged in damage(content, random.Random(3)):
+        path.write_bytes(damaged)
+        try:
+            assert load_record(path, key="k") == facts
+        except CheckpointError as error:
+            assert_clear(error, path)
+            refused += 1
+        assert path.read_bytes() == damaged
+    # Only a blank can change, and a digit of \\u00fc its case, without changing what it says.
+    assert refused >= 1.2 * len(content) - 2 * content.count(b" ")
+
+
 @given(content=st.binary(max_size=300))
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -148,6 +166,8 @@ def test_any_bytes_are_refused(tmp_path, content):
         (folder / name).write_bytes(good)
     (tmp_path / "state").write_bytes(content)
     assert read_state(tmp_path / "state") is None
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_record(tmp_path / "state", key=None)
 
 
 JSON = st.recursive(
@@ -212,6 +232,8 @@ def test_folders_and_files_in_each_others_place(tmp_path, state):
         assert read_artifact(place) is None
     with pytest.raises(CheckpointError, match="damaged"):
         load_state(tmp_path / "set", key="k")
+    with pytest.raises(CheckpointError, match="is a folder"):
+        load_record(tmp_path / "set", key="k")
 
 
 def test_a_state_of_another_run_stays_as_it_is(state):

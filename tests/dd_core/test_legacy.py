@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import zipfile
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 
-from dd_core import ArtifactError
+from dd_core import ArtifactError, SettingsError
 from dd_core.legacy import NORMALIZATIONS, import_legacy
 
 NAMES = ("a", "b", "c")
@@ -169,17 +170,58 @@ def test_contradictions_are_refused(tmp_path):
     [
         ({"normalization": "cifar"}, "normalization is 'cifar'; choose one of"),
         ({"normalization": "mnist"}, "1 and 1 entries.*3 channels"),
-        ({"normalization": ((0.5,) * 3,)}, r"give \(mean, std\)"),
         ({"class_names": ("a", "b")}, r"class_names holds 2 names, but .*idc\.pt has 3"),
-        ({"factor": 3}, "factor is 3, which does not divide 8 px"),
+        ({"factor": 3}, "factor is 3; give a whole number that divides the images' 8 px"),
         ({"factor": 0}, "factor is 0"),
-        ({"space": "byte"}, "space is 'byte'"),
+        ({"experiment": 0}, "experiment is 0, but .* without experiments"),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(tmp_path, changes, message):
     torch.save([unit(), labels()], tmp_path / "idc.pt")
     with pytest.raises(ArtifactError, match=message):
         import_legacy(tmp_path / "idc.pt", **{**CIFAR, "factor": 2, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"normalization": ((0.5,) * 3,)}, r"give \(mean, std\)"),
+        ({"normalization": 5}, r"normalization is 5; give \(mean, std\)"),
+        ({"normalization": ("a", "b")}, "normalization is"),
+        ({"normalization": ((0.5,) * 3, ("x",) * 3)}, "normalization is"),
+        ({"class_names": 5}, "class_names are 5; give a tuple of texts"),
+        ({"class_names": "abc"}, "class_names are 'abc'"),
+        ({"class_names": (1, 2, 3)}, "class_names are"),
+        ({"experiment": "0"}, "experiment is '0'; give a whole number"),
+        ({"factor": "2"}, "factor is '2'; give a whole number"),
+        ({"factor": True}, "factor is True"),
+        ({"zca": "no"}, "zca is 'no'; give True or False"),
+        ({"space": "byte"}, "space is 'byte'"),
+        ({"path": 5}, "path is 5; give a path"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_refused(tmp_path, changes, message):
+    torch.save([unit(), labels()], tmp_path / "idc.pt")
+    arguments = {"path": tmp_path / "idc.pt", **CIFAR, "factor": 2, **changes}
+    with pytest.raises(SettingsError, match=message):
+        import_legacy(**arguments)
+
+
+def test_every_flipped_byte_of_the_pixels_is_seen(tmp_path):
+    """torch.load compares no checksum, so that a changed pixel would pass."""
+    path = tmp_path / "x.pt"
+    torch.save([unit(), labels()], path)
+    content = path.read_bytes()
+    pixels = unit().numpy().tobytes()
+    start = content.index(pixels)
+    for place in range(start, start + len(pixels), 97):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ArtifactError, match=r"damaged: the checksum of \S*data/0 in it"):
+            import_legacy(path, **CIFAR, factor=2)
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as members:
+        assert members.testzip() is None
+    assert torch.equal(import_legacy(path, **CIFAR, factor=2).images, unit())
 
 
 class Evil:

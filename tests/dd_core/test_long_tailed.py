@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dd_core import DataError, LabeledImages
+from dd_core import DataError, LabeledImages, SettingsError
 from dd_core.datasets import long_tailed, long_tailed_sizes, split_per_class, subset
 
 # papers/csdm.md, section 2: CIFAR-10-LT.
@@ -84,7 +84,7 @@ def test_an_impossible_tail_is_named():
     images = balanced(3, 20)
     with pytest.raises(DataError, match=r"imbalance_factor is 0.5; give 1"):
         long_tailed(images, 0.5)
-    with pytest.raises(DataError, match="imbalance_factor is nan"):
+    with pytest.raises(SettingsError, match="imbalance_factor is nan"):
         long_tailed(images, float("nan"))
     with pytest.raises(DataError, match=r"imbalance_factor is 21, .* 20 images"):
         long_tailed(images, 21)

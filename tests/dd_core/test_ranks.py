@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+import dd_core.progress
 from dd_core import (
     DistillSettings, ExtractorPool, LabeledImages, NetworkSettings, Runtime, SyntheticSettings,
     Term, distill, join_ranks,
@@ -24,6 +25,7 @@ from dd_core import (
 
 folder, iterations, how = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 torch.set_num_threads(1)
+dd_core.progress._REPORT_SECONDS = 0.0
 draws = torch.Generator().manual_seed(0)
 pixels = torch.randint(0, 256, (60, 1, 16, 16), generator=draws).to(torch.uint8)
 images = LabeledImages(pixels, torch.arange(60) % 3, (0.5,), (0.25,), ("a", "b", "c"))
@@ -31,14 +33,15 @@ network = NetworkSettings(depth=2, width=16)
 pool = ExtractorPool.random(network, channels=1, size=16, n_classes=3, count=2, seed=0)
 settings = DistillSettings(
     objectives=(Term("ncfm", 300.0, {"n_frequencies": 32, "psi": "scale_mixture"}),),
-    synthetic=SyntheticSettings(ipc=1), iterations=6, batch_real=8, schedule="plateau",
+    synthetic=SyntheticSettings(ipc=1), iterations=24, batch_real=8, schedule="plateau",
 )
 seen = []
 
 def listen(event):
     seen.append(event)
-    if getattr(event, "done", 0) >= iterations and type(event).__name__ == "PhaseAdvanced":
-        raise SystemExit(0)
+    advanced = type(event).__name__ == "PhaseAdvanced"
+    if how == "stopped" and advanced and event.done >= iterations:
+        raise RuntimeError("enough for now")
 
 with join_ranks(timeout_seconds=60) as ranks:
     if how == "broken" and ranks.rank == 1:
@@ -79,6 +82,18 @@ def test_two_processes_give_the_result_of_one(script, tmp_path):
     assert one.images.shape == (3, 1, 16, 16)
     torch.testing.assert_close(one.images, two.images, atol=1e-5, rtol=1e-4)
     assert not (tmp_path / "2" / "state.safetensors").exists()
+
+
+def test_run_stopped_with_two_processes_goes_on_with_one(script, tmp_path):
+    """The first rank's listener stops it after a stored state; the others are ended by torchrun."""
+    stopped = script(2, tmp_path / "out", iterations=15, how="stopped")
+    assert stopped.returncode != 0 and "enough for now" in stopped.stderr
+    assert (tmp_path / "out" / "state.safetensors").exists()
+    for processes, folder in ((1, "out"), (1, "whole")):
+        done = script(processes, tmp_path / folder)
+        assert done.returncode == 0, done.stderr
+    parts, whole = (DistilledSet.load(tmp_path / n / "distilled") for n in ("out", "whole"))
+    torch.testing.assert_close(parts.images, whole.images, atol=1e-5, rtol=1e-4)
 
 
 def test_failing_process_ends_the_job_with_its_message(script, tmp_path):

@@ -58,10 +58,17 @@ def test_bad_choices_are_named(arguments):
         choose_runtime(**{"device": "cpu", **arguments})
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "cuda:x"])
-def test_absent_gpu_is_named(device):
+def test_absent_gpu_is_named():
     with pytest.raises(SettingsError, match="CUDA devices here"):
+        choose_runtime("cuda:99")
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:x", "cuda:-1", "cuda0", "cpu:0", "mps", ""])
+def test_unknown_devices_are_named(device):
+    with pytest.raises(SettingsError, match=f"device is '{device}'; choose auto, cpu, cuda or"):
         choose_runtime(device)
+    with pytest.raises(SettingsError, match=f"device_name is '{device}'; give cpu, cuda or"):
+        Runtime(device, "float32", compile=False, threads=1)
 
 
 def test_streams_are_independent_of_order_and_of_each_other():

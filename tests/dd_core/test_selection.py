@@ -254,3 +254,43 @@ def test_nearest_points_are_different_and_nearest_of_those_left(seed, k, more):
         gaps = (x - centres[i]).norm(dim=1)
         gaps[chosen[:i]] = torch.inf
         assert gaps[index] <= gaps.min() + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("features", "kind", "message"),
+    [
+        (lambda x: x[:1], DataError, r"features gives \(1, 1, 16, 16\) for 20 images"),
+        (lambda x: x.mean((0, 2, 3)), DataError, "one row an image"),
+        (lambda x: x.mean(), DataError, r"features gives \(\) for 20"),
+        (lambda x: x.flatten(1)[:, :0], DataError, r"gives \(20, 0\)"),
+        (lambda x: x.numpy(), DataError, "features gives ndarray"),
+        (5, SettingsError, "features is of type int"),
+    ],
+)
+def test_features_that_are_not_one_row_an_image_are_refused(images, features, kind, message):
+    for select in (
+        lambda: select_herding(images, REAL, features=features),
+        lambda: select_kmeans(images, REAL, seed=0, features=features),
+    ):
+        with pytest.raises(kind, match=message):
+            select()
+
+
+def test_too_few_images_name_the_way_out(images):
+    many = SyntheticSettings(ipc=21, factor=1, init="real")
+    for select in (
+        lambda s: select_random(images, s, seed=0),
+        lambda s: select_herding(images, s),
+        lambda s: select_kmeans(images, s, seed=0),
+    ):
+        with pytest.raises(DataError, match=r"ask for fewer, or set short_classes = 'repeat'\.$"):
+            select(many)
+        assert select(replace(many, short_classes="repeat")).ipc == 21
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", None, True])
+def test_a_seed_is_a_whole_number(images, seed):
+    with pytest.raises(SettingsError, match="seed is"):
+        select_random(images, REAL, seed=seed)
+    with pytest.raises(SettingsError, match="seed is"):
+        select_kmeans(images, REAL, seed=seed)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dd_core import DistilledSet, SettingsError
+from dd_core import ArtifactError, DistilledSet, SettingsError
 from dd_core.augment import normalize
 from dd_core.soft_labels import label_with_teacher, soft_cross_entropy, teacher_probabilities
 
@@ -117,3 +117,58 @@ def test_unknown_form_and_shapes_are_refused():
         teacher_probabilities(logits, labels, form="soft")
     with pytest.raises(SettingsError, match="logits have shape"):
         teacher_probabilities(logits, labels[:3])
+
+
+@pytest.mark.parametrize("form", ["paper", "code", "code26"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels.float(), "labels torch.float32"),
+        (lambda labels: labels - 1, r"labels run from -1 to \d"),
+        (lambda labels: labels + 1, "to 5, but the logits have 5 classes"),
+        (lambda labels: labels.tolist(), r"labels is \[.*; give a Tensor"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(form, change, message):
+    logits, labels = logits_and_labels()
+    with pytest.raises(SettingsError, match=message):
+        teacher_probabilities(logits, change(labels), form=form)
+
+
+@pytest.mark.parametrize("shape", [(64,), (64, 1), (1, 5), (5,), (63, 5)])
+def test_targets_of_another_shape_are_refused(shape):
+    """Some of them would be broadcast."""
+    logits, _ = logits_and_labels()
+    with pytest.raises(SettingsError, match=r"targets have shape .*give \(n, n_classes\) both"):
+        soft_cross_entropy(logits, torch.full(shape, 0.2))
+
+
+class Odd(nn.Module):
+    """A teacher that answers with anything."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"teacher": nn.Conv2d(3, 3, 3)}, SettingsError, r"images of shape \(2, 8, 8\)"),
+        ({"teacher": nn.Sequential(nn.Flatten(), nn.Linear(9, 3))}, SettingsError, "not take"),
+        ({"teacher": nn.Linear(8, 3)}, SettingsError, r"returns shape \(24, 2, 8, 3\) for 24"),
+        ({"teacher": Odd(lambda x: (x, x))}, SettingsError, "returns tuple for 24"),
+        ({"teacher": Odd(lambda x: x[:, 0, 0, :3] / 0)}, ArtifactError, "not finite"),
+        ({"teacher": "resnet"}, SettingsError, "teacher is 'resnet'; give a Module"),
+        ({"batch": 0}, SettingsError, "batch is 0; it must be at least 1"),
+        ({"batch": "9"}, SettingsError, "batch is '9'"),
+        ({"form": "soft"}, SettingsError, "form is 'soft'"),
+        ({"data": None}, SettingsError, "data is None; give a DistilledSet"),
+    ],
+)
+def test_what_cannot_label_a_set_is_one_error(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        label_with_teacher(**{"data": small_set(), "teacher": Teacher(), **arguments})

@@ -7,8 +7,19 @@ import statistics
 from dataclasses import replace
 
 import pytest
+import torch
+import torch.nn.functional as F
 
-from dd_core import CheckpointError, StudentSettings, SyntheticSettings, evaluate, select_random
+from dd_core import (
+    CheckpointError,
+    DataError,
+    SettingsError,
+    StudentSettings,
+    SyntheticSettings,
+    evaluate,
+    select_random,
+)
+from dd_core.checkpoint import locked
 from dd_core.evaluation import Evaluation
 from dd_core.events import PhaseAdvanced
 
@@ -87,11 +98,53 @@ def test_interrupted_evaluation_resumes_to_the_same_result(
     assert again == parts
 
 
-def test_other_set_in_the_folder_is_refused(data, test_images, network, runtime, tmp_path):
+ONE = replace(QUICK, students=1, steps=2, evaluations=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: {"images": data.images * 0.5},
+        lambda data: {"decode": "multi"},
+        lambda data: {"decode": "bound", "bound": 4},
+        lambda data: {"factor": 4},
+        lambda data: {"mean": (0.31,)},
+        lambda data: {"soft_labels": torch.full((6, 3), 1 / 3)},
+    ],
+)
+def test_other_set_in_the_folder_is_refused(
+    change, images, test_images, network, runtime, tmp_path
+):
+    """Each of them trains other students, so the old result is not theirs."""
+    data = select_random(images, SyntheticSettings(ipc=2, factor=2), seed=0)
     options = {"folder": tmp_path, "seed": 0, "runtime": runtime}
-    evaluate(data, test_images, network, QUICK, **options)
+    first = evaluate(data, test_images, network, ONE, **options)
     with pytest.raises(CheckpointError, match="other settings, data or seed"):
-        evaluate(replace(data, images=data.images * 0.5), test_images, network, QUICK, **options)
+        evaluate(replace(data, **change(data)), test_images, network, ONE, **options)
+    told = replace(data, provenance={"note": "the same pixels"})
+    assert evaluate(told, test_images, network, ONE, **options) == first
+
+
+def test_renamed_classes_are_another_evaluation(data, test_images, network, runtime, tmp_path):
+    options = {"folder": tmp_path, "seed": 0, "runtime": runtime}
+    evaluate(data, test_images, network, ONE, **options)
+    data, test = (replace(d, class_names=("x", "y", "z")) for d in (data, test_images))
+    with pytest.raises(CheckpointError, match="other settings, data or seed"):
+        evaluate(data, test, network, ONE, **options)
+
+
+def test_a_changed_result_is_refused(data, test_images, network, runtime, tmp_path):
+    options = {"folder": tmp_path, "seed": 0, "runtime": runtime}
+    first = evaluate(data, test_images, network, ONE, **options)
+    path = tmp_path / "student_000.json"
+    content = path.read_bytes()
+    accuracy = str(first.last[0]).encode()
+    assert accuracy in content
+    path.write_bytes(content.replace(accuracy, b"99.5"))
+    with pytest.raises(CheckpointError, match=r"student_000\.json is damaged or was changed"):
+        evaluate(data, test_images, network, ONE, **options)
+    path.write_bytes(content)
+    assert evaluate(data, test_images, network, ONE, **options) == first
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"key": "x"}', '{"curve": [[1, 2]]}'])
@@ -99,6 +152,96 @@ def test_damaged_record_is_named(content, data, test_images, network, runtime, t
     (tmp_path / "student_000.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"student_000\.json"):
         evaluate(data, test_images, network, QUICK, folder=tmp_path, seed=0, runtime=runtime)
+
+
+def resized(images, size):
+    return F.interpolate(images.pixels.float(), size).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda t: {"class_names": t.class_names[::-1]},
+            r"another order than those of data \(3 classes in data, 3 in test; label 0 is 'class 0' "
+            r"in data and 'class 2' in test\)",
+        ),
+        (lambda t: {"class_names": ("class 0", "class 1", "x")}, "not those of data.*label 2 is"),
+        (
+            lambda t: {
+                "class_names": (*t.class_names, "x"),
+                "labels": t.labels + (torch.arange(len(t)) >= len(t) - 4),
+            },
+            "3 classes in data, 4 in test",
+        ),
+        (lambda t: {"pixels": resized(t, 8)}, "1 channels and 8 px, those of data 1 and 16 px"),
+        (
+            lambda t: {
+                "pixels": t.pixels.repeat(1, 3, 1, 1),
+                "mean": (0.3,) * 3,
+                "std": (0.2,) * 3,
+            },
+            "test images have 3 channels",
+        ),
+    ],
+)
+def test_test_images_that_do_not_fit_are_refused(
+    change, message, data, test_images, network, runtime, tmp_path
+):
+    test = replace(test_images, **change(test_images))
+    folder = tmp_path / "new"
+    with pytest.raises(DataError, match=message):
+        evaluate(data, test, network, ONE, folder=folder, seed=0, runtime=runtime)
+    assert not folder.exists()
+
+
+def test_test_images_are_normalised_as_the_set_is(data, test_images, network, runtime, tmp_path):
+    options = {"seed": 0, "runtime": runtime}
+    plain = evaluate(data, test_images, network, QUICK, folder=tmp_path / "a", **options)
+    other = replace(test_images, mean=(0.9,), std=(0.01,))
+    again = evaluate(data, other, network, QUICK, folder=tmp_path / "b", **options)
+    assert again.curves == plain.curves and plain.mean > 60
+
+
+@pytest.mark.parametrize("rows", ["images", "views"])
+def test_students_learn_from_soft_labels_where_there_are_any(
+    rows, images, test_images, network, runtime, tmp_path
+):
+    data = select_random(images, SyntheticSettings(ipc=2, factor=2), seed=0)
+    other = F.one_hot((data.labels + 1) % 3, 3).float() * 0.9 + 0.1 / 3
+    if rows == "views":
+        other = other.repeat_interleave(4, 0)
+    soft = replace(data, soft_labels=other)
+    options = {"seed": 0, "runtime": runtime}
+    shifted = evaluate(soft, test_images, network, QUICK, folder=tmp_path / "soft", **options)
+    assert shifted.mean < 20  # chance is 33
+    hard = replace(soft, soft_labels=None)
+    assert evaluate(hard, test_images, network, QUICK, folder=tmp_path / "a", **options).mean > 60
+
+
+def test_arguments_of_a_wrong_type_are_refused(data, test_images, network, runtime, tmp_path):
+    given = {
+        "data": data, "test": test_images, "network": network, "settings": ONE,
+        "folder": str(tmp_path / "text"), "seed": 0, "runtime": runtime,
+    }  # fmt: skip
+    for name, value, message in (
+        ("seed", -1, "seed is -1"), ("seed", "0", "seed is '0'"), ("seed", 1.5, "seed is 1.5"),
+        ("folder", 5, "folder is 5"), ("test", None, "test is None; give a LabeledImages"),
+        ("data", 5, "data is 5; give a DistilledSet"), ("network", None, "network is None"),
+        ("settings", None, "settings is None"),
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match=message):
+            evaluate(**{**given, name: value})
+    assert not (tmp_path / "text").exists()
+    evaluate(**given)
+    assert (tmp_path / "text" / "student_000.json").exists()
+
+
+def test_a_folder_that_another_process_has_is_refused(
+    data, test_images, network, runtime, tmp_path
+):
+    with locked(tmp_path), pytest.raises(CheckpointError, match="Another process works in"):
+        evaluate(data, test_images, network, ONE, folder=tmp_path, seed=0, runtime=runtime)
 
 
 def test_students_of_two_sets_start_from_the_same_weights(
@@ -113,4 +256,4 @@ def test_students_of_two_sets_start_from_the_same_weights(
     ]
     assert results[0].last == results[1].last
     record = json.loads((tmp_path / "a" / "student_000.json").read_text())
-    assert record["curve"][0][0] == 1.0
+    assert record["facts"]["curve"][0][0] == 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +14,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from dd_core.artifact_checks import check_set
+from dd_core._arguments import as_path
+from dd_core.artifact_checks import check_set, plain_provenance
+from dd_core.artifact_files import FORMAT, read_files, write_files
 from dd_core.augment import normalize
-from dd_core.checkpoint import write_atomically
 from dd_core.decoding import Form, decode, factors_of
 from dd_core.errors import ArtifactError
 
 __all__ = ["DistilledSet"]
-
-FORMAT = 2
-_READABLE = (1, 2)  # 1: no form of decoding, no range, no soft labels, manifest without checksum
-_PIXELS, _MANIFEST = "distilled.safetensors", "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -39,8 +35,9 @@ class DistilledSet:
         factor: Multi-formation rho; divides the size.
         mean: Channel means for normalisation.
         std: Channel standard deviations for normalisation.
-        class_names: One name a class.
-        provenance: JSON-able: method, settings, data set, seed, preprocessing and so on.
+        class_names: One name a class, each another.
+        provenance: Method, settings, data set, seed, preprocessing and so on: what JSON can say.
+            It is kept as JSON gives it back: texts for paths and keys, lists for tuples.
         decode: How images are cut into views: ``single``, ``multi`` or ``bound``; see
             `dd_core.decoding`.
         bound: Most views of a class, for ``bound``.
@@ -52,7 +49,8 @@ class DistilledSet:
             which no softmax sees at any temperature.
 
     Raises:
-        ArtifactError: A part is of the wrong shape or type, not finite, or out of range.
+        ArtifactError: A part is of the wrong shape or type, not finite, or out of range; or JSON
+            cannot say what ``provenance`` holds.
 
     Example:
         >>> tiny = DistilledSet(torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), 2, (0.5,), (0.2,),
@@ -75,7 +73,34 @@ class DistilledSet:
     soft_labels: Tensor | None = None
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std", "class_names", "value_range"):
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
         check_set(self)
+        object.__setattr__(self, "provenance", plain_provenance(self.provenance))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all that decides a training on the set; the provenance does not.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> tiny = DistilledSet(torch.zeros(1, 1, 8, 8), torch.tensor([0]), 2, (0.5,), (0.2,),
+            ...                     ("shirt",))
+            >>> tiny.fingerprint() == replace(tiny, provenance={"seed": 1}).fingerprint()
+            True
+            >>> tiny.fingerprint() == replace(tiny, decode="multi").fingerprint()
+            False
+        """
+        facts = (
+            self.factor, self.decode, self.bound, tuple(map(float, self.mean)),
+            tuple(map(float, self.std)), self.class_names,
+        )  # fmt: skip
+        digest = hashlib.sha256(repr(facts).encode())
+        for tensor in (self.images, self.labels, self.soft_labels):
+            digest.update(repr(None if tensor is None else tuple(tensor.shape)).encode())
+            if tensor is not None:
+                digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
     @property
     def n_classes(self) -> int:
@@ -175,28 +200,17 @@ class DistilledSet:
         """Writes ``distilled.safetensors`` and ``manifest.json`` into a folder, atomically each.
 
         Raises:
-            ArtifactError: ``provenance`` holds what JSON cannot say.
+            ArtifactError: The folder is a file, or lies in one.
             OSError: The folder cannot be written.
         """
         tensors = {"images": self.images, "labels": self.labels}
         if self.soft_labels is not None:
             tensors["soft_labels"] = self.soft_labels
         content = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-        manifest = {**self._manifest(), "sha256": hashlib.sha256(content).hexdigest()}
-        try:
-            manifest["manifest_sha256"] = _digest(manifest)
-        except (TypeError, ValueError) as error:
-            raise ArtifactError(
-                f"provenance cannot be written as JSON ({error}); give texts, numbers, lists and "
-                "dictionaries."
-            ) from None
-        folder = Path(folder)
-        write_atomically(folder / _PIXELS, content)
-        write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=2).encode())
+        write_files(as_path("folder", folder), content, self._manifest())
 
     def _manifest(self) -> dict[str, Any]:
         return {
-            "format": FORMAT,
             "images": list(self.images.shape),
             "ipc": self.ipc,
             "factor": self.factor,
@@ -219,8 +233,8 @@ class DistilledSet:
         Raises:
             ArtifactError: A file is missing or damaged, or of another format.
         """
-        folder = Path(folder)
-        manifest, content = _read(folder)
+        folder = as_path("folder", folder)
+        manifest, content = read_files(folder)
         try:
             tensors = load(content)
             ours = manifest["format"] == FORMAT
@@ -244,38 +258,3 @@ class DistilledSet:
             raise ArtifactError(f"{folder} lacks a field of a distilled set ({error}).") from None
         except ArtifactError as error:
             raise ArtifactError(f"{folder} does not hold a distilled set: {error}") from None
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of what a manifest says, whatever its line breaks."""
-    facts = {name: value for name, value in manifest.items() if name != "manifest_sha256"}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """The manifest and the bytes of the tensors, when both are whole and belong together."""
-    name = folder / _MANIFEST
-    try:
-        manifest = json.loads(name.read_bytes())
-        content = (folder / _PIXELS).read_bytes()
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{error.filename} is missing; is {folder} a distilled set?") from None
-    except OSError as error:
-        raise ArtifactError(f"{error.filename} cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{name} is damaged ({error}).") from None
-    found = manifest.get("format") if isinstance(manifest, dict) else None
-    if type(found) is not int or found not in _READABLE:
-        readable = " and ".join(map(str, _READABLE))
-        raise ArtifactError(f"{name} has format {found}, this version reads {readable}.")
-    if found == FORMAT and _digest(manifest) != manifest.get("manifest_sha256"):
-        raise ArtifactError(
-            f"{name} is damaged or was changed: its SHA-256 is not the one it holds. Copy it "
-            "again, or make a changed set with DistilledSet and save it."
-        )
-    if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
-        raise ArtifactError(
-            f"{folder / _PIXELS} is damaged: its SHA-256 is not that of the manifest. "
-            "Copy it again, or distil again."
-        )
-    return manifest, content

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,7 +16,7 @@ from dd_core.errors import ArtifactError
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
 
-__all__ = ["check_set"]
+__all__ = ["check_set", "plain_provenance"]
 
 _TOLERANCE = 1e-3  # of pixel ranges and of sums of probabilities
 
@@ -23,11 +27,70 @@ def check_set(data: DistilledSet) -> None:
     Raises:
         ArtifactError: A part is of the wrong shape or type, not finite, or out of range.
     """
+    _check_types(data)
     _check_shapes(data)
     _check_values(data)
     _check_decoding(data)
     if data.soft_labels is not None:
         _check_soft_labels(data.soft_labels, data)
+
+
+def plain_provenance(provenance: object) -> dict[str, Any]:
+    """A copy that is as JSON gives it back: texts for paths and keys, lists for tuples.
+
+    Raises:
+        ArtifactError: It is no mapping, or holds what JSON cannot say.
+
+    Example:
+        >>> plain_provenance({"folder": PurePath("runs"), "sizes": (1, 2)})
+        {'folder': 'runs', 'sizes': [1, 2]}
+    """
+    if not isinstance(provenance, Mapping):
+        raise ArtifactError(f"provenance is {provenance!r:.80}; give a dictionary.")
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(provenance, default=_plain))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArtifactError(
+            f"provenance cannot be written as JSON ({error}); give texts, numbers, lists and "
+            "dictionaries."
+        ) from None
+    return plain
+
+
+def _plain(value: object) -> object:
+    """What JSON writes for an object that it does not know."""
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"it holds a {type(value).__name__}")
+
+
+def _check_types(data: DistilledSet) -> None:
+    optional = {} if data.soft_labels is None else {"soft_labels": data.soft_labels}
+    tensors = {"images": data.images, "labels": data.labels, **optional}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) or value.layout != torch.strided:
+            raise ArtifactError(
+                f"{name} are of type {type(value).__name__}; give a dense torch.Tensor, such as "
+                "torch.as_tensor(...)."
+            )
+    for name in ("mean", "std"):
+        if not isinstance(getattr(data, name), tuple):
+            raise ArtifactError(
+                f"{name} is {getattr(data, name)!r:.80}; give a tuple with one number a channel."
+            )
+    names: object = data.class_names
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        raise ArtifactError(
+            f"class_names are {names!r:.80}; give a tuple of texts, such as ('cat', 'dog')."
+        )
+    again = [name for name, count in Counter(names).items() if count > 1]
+    if again:
+        raise ArtifactError(
+            f"class_names hold {again[0]!r} {names.count(again[0])} times; give each class a name "
+            "of its own."
+        )
 
 
 def _check_shapes(data: DistilledSet) -> None:
@@ -51,8 +114,6 @@ def _check_shapes(data: DistilledSet) -> None:
 
 
 def _check_values(data: DistilledSet) -> None:
-    if not all(isinstance(name, str) for name in data.class_names):
-        raise ArtifactError(f"class_names are {data.class_names}; give texts.")
     low, high = int(data.labels.min()), int(data.labels.max())
     if low < 0 or high >= data.n_classes:
         raise ArtifactError(
@@ -74,8 +135,9 @@ def _check_values(data: DistilledSet) -> None:
 
 
 def _check_range(data: DistilledSet) -> None:
-    if len(data.value_range) != 2 or not _all_finite(data.value_range):
-        raise ArtifactError(f"value_range is {data.value_range}; give two finite numbers.")
+    allowed: object = data.value_range
+    if not isinstance(allowed, tuple) or len(allowed) != 2 or not _all_finite(allowed):
+        raise ArtifactError(f"value_range is {allowed!r:.80}; give two finite numbers.")
     low, high = data.value_range
     least, most = float(data.images.min()), float(data.images.max())
     if least < low - _TOLERANCE or most > high + _TOLERANCE:
@@ -87,7 +149,7 @@ def _check_range(data: DistilledSet) -> None:
 
 
 def _all_finite(values: tuple[float, ...]) -> bool:
-    numbers = all(isinstance(v, (int, float)) for v in values)
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     return numbers and bool(torch.isfinite(torch.tensor(values, dtype=torch.float64)).all())
 
 
@@ -96,9 +158,12 @@ def _check_decoding(data: DistilledSet) -> None:
         raise ArtifactError(f"decode is {data.decode!r}; choose one of single, multi, bound.")
     if type(data.factor) is not int or data.factor < 1 or data.images.shape[-1] % data.factor:
         raise ArtifactError(
-            f"factor is {data.factor}, which does not divide {data.images.shape[-1]} px."
+            f"factor is {data.factor!r}; give a whole number that divides the images' "
+            f"{data.images.shape[-1]} px (1: each image is one view)."
         )
-    if type(data.bound) is not int or (data.decode == "bound" and data.bound < data.ipc):
+    if type(data.bound) is not int or data.bound < 1:
+        raise ArtifactError(f"bound is {data.bound!r}; give a whole number of at least 1.")
+    if data.decode == "bound" and data.bound < data.ipc:
         raise ArtifactError(
             f"bound is {data.bound}, fewer than the {data.ipc} images of a class; each gives a "
             "view at least."

@@ -7,6 +7,9 @@ Bilen 2021), applied to normalised images: brightness +-0.5, saturation 0 to 2, 
 1.5, crop by an eighth of the size, scale 1/1.2 to 1.2, rotation +-15 degrees, cutout of half the
 size, black being the mean (zero).
 
+A strategy of one part with alternatives of any kind, ``color/crop/cutout/flip/scale/rotate``, takes
+one of them for each group: the strategy of DSA and DM.
+
 Randomness is an argument: `draw` returns the drawn parameters as tensors, and
 `apply` is a pure, differentiable function of images and parameters. Flip, crop and scale act
 on rows and columns separately, so they are two matrix products.
@@ -67,12 +70,15 @@ class Augmentation:
     Example:
         >>> Augmentation.parse("flip_color_crop/scale").geometry
         ('crop', 'scale')
+        >>> Augmentation.parse("flip/color/crop").one_of
+        ('flip', 'color', 'crop')
     """
 
     flip: bool = False
     color: bool = False
     geometry: tuple[str, ...] = ()
     cutout: bool = False
+    one_of: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, strategy: str) -> Augmentation:
@@ -82,6 +88,8 @@ class Augmentation:
             SettingsError: A part is unknown, twice there, or two geometries stand side by side.
         """
         parts = [] if strategy in ("", "none") else strategy.split("_")
+        if len(parts) == 1 and _is_one_of(choices := tuple(parts[0].split("/"))):
+            return cls(one_of=choices)
         geometry: tuple[str, ...] = ()
         for part in parts:
             choices = tuple(part.split("/"))
@@ -91,7 +99,8 @@ class Augmentation:
                 raise SettingsError(
                     f"augmentation is {strategy!r}; {part!r} is unknown or one too many. Join "
                     "flip, color, one of crop, scale, rotate (or crop/scale/rotate for any one "
-                    "of them) and cutout with '_', or give 'none'."
+                    "of them) and cutout with '_'; or give all alternatives in one part, as in "
+                    "'color/crop/cutout/flip/scale/rotate', or 'none'."
                 )
         return cls("flip" in parts, "color" in parts, geometry, "cutout" in parts)
 
@@ -103,6 +112,8 @@ class Augmentation:
             size: Height and width of the images.
             generator: A generator on the CPU.
         """
+        if self.one_of:
+            return self._draw_one_of(groups, size, generator)
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
             return torch.rand(groups, *shape, generator=generator) * (high - low) + low
@@ -129,6 +140,39 @@ class Augmentation:
         if self.cutout:
             mask = _cutout_mask(groups, size, generator)
         return Draw(color, rows, columns, angle, mask)
+
+    def _draw_one_of(self, groups: int, size: int, generator: torch.Generator) -> Draw:
+        """One of the alternatives for each group; the others do nothing to it."""
+        chosen = torch.randint(len(self.one_of), (groups,), generator=generator)
+        identity = torch.eye(size).expand(groups, size, size)
+        neutral = {
+            "color": torch.tensor([0.0, 1.0, 1.0]).expand(groups, 3),
+            "rows": identity,
+            "columns": identity,
+            "angle": torch.zeros(groups),
+            "mask": torch.ones(groups, size, size),
+        }
+        parameters: dict[str, Tensor] = {}
+        for number, kind in enumerate(self.one_of):
+            drawn = Augmentation.parse(kind).draw(groups, size, generator)
+            taken = chosen == number
+            for field in fields(drawn):
+                value = getattr(drawn, field.name)
+                if value is None:
+                    continue
+                before = parameters.get(field.name, neutral[field.name])
+                shape = (-1, *[1] * (value.ndim - 1))
+                parameters[field.name] = torch.where(taken.view(shape), value, before)
+        return Draw(**parameters)
+
+
+def _is_one_of(choices: tuple[str, ...]) -> bool:
+    """Whether these are alternatives of more kinds than geometry, each there once."""
+    known = {"flip", "color", "cutout", *_GEOMETRY}
+    mixed = not set(choices) <= set(_GEOMETRY)
+    return (
+        len(choices) > 1 and mixed and set(choices) <= known and len(set(choices)) == len(choices)
+    )
 
 
 def normalize(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

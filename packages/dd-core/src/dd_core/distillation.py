@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from dd_core.errors import CheckpointError, NonFiniteError
 from dd_core.events import Listener, Message, ignore
 from dd_core.extractors import ExtractorPool
 from dd_core.images import LabeledImages
-from dd_core.memory import is_out_of_memory, plan_memory
+from dd_core.memory import Chunks, plan_memory
 from dd_core.minmax import Distiller
 from dd_core.progress import Phase
 from dd_core.ranks import Ranks
@@ -90,9 +91,12 @@ def distill(
     """
     ranks = ranks or Ranks()
     listen = listen if ranks.first else ignore
+    pool = None if settings.extractor == "random" else pool
+    start = settings.synthetic.init_file
     key = fingerprint(
         asdict(settings), asdict(network), seed, images.fingerprint(), runtime.dtype,
         None if pool is None else pool.fingerprint(),
+        *([DistilledSet.load(Path(start)).images.numpy().tobytes()] if start else []),
     )  # fmt: skip
     name = phase or f"distill {settings.method}"
     if (complete := _load_complete(folder, key)) is not None:
@@ -136,7 +140,10 @@ class _Run:
             tensors, facts = stored
             best, since, factor = facts["plateau"]
             distiller.restore(tensors, (math.inf if best is None else best, since, factor))
+            # The chunks too: in others the same sums would round otherwise.
+            distiller.chunks = distiller.chunks.within(*facts["chunks"])
             self._first, seconds = facts["iteration"], facts["seconds"]
+        distiller.on_short_memory = self._say_short_memory
         distiller.ranks.barrier()  # nobody writes before all have read
         total = distiller.settings.iterations
         self._progress = Phase(phase, total, "iteration", listen, done=self._first, seconds=seconds)
@@ -153,7 +160,7 @@ class _Run:
                 values = {"match": losses[0].item(), "calibration": losses[1].item()}
             progress.advance(iteration + 1, values)
             self._save_if_due(iteration + 1)
-        _require_finite(distiller, total)
+        _require_finite(distiller.state(), total)
         result = _result(distiller, network, progress.seconds)
         if distiller.ranks.first:
             result.distilled.save(self._folder / "distilled")
@@ -165,26 +172,17 @@ class _Run:
         return result
 
     def _step(self, iteration: int) -> Tensor:
-        """One iteration; where memory runs out, again with half as many images at once."""
         distiller = self._distiller
-        while True:
-            try:
-                return distiller.step(iteration)
-            except NonFiniteError:
-                whole = distiller.settings.step == "joint" and distiller.ranks.size == 1
-                if whole and bool(torch.isfinite(distiller.pixels).all()):
-                    self._save(iteration)  # a good state, from before the bad step
-                raise
-            except (RuntimeError, MemoryError) as error:
-                # Halfway through its classes, a step per class cannot be repeated.
-                joint = distiller.settings.step == "joint"
-                if not (is_out_of_memory(error) and joint and distiller.halve_chunks()):
-                    raise
-            if distiller.runtime.device.type == "cuda":
-                torch.cuda.empty_cache()
-            chunks = distiller.chunks
-            text = f"out of memory at iteration {iteration}: {chunks.images} real images and "
-            self._listen(Message(f"{text}{chunks.views} views at once from now on", "warning"))
+        try:
+            return distiller.step(iteration)
+        except NonFiniteError:
+            if distiller.settings.step == "joint":
+                self._save(iteration)  # a good state, from before the bad step; all ranks are here
+            raise
+
+    def _say_short_memory(self, iteration: int, chunks: Chunks) -> None:
+        text = f"out of memory at iteration {iteration}: {chunks.images} real images and "
+        self._listen(Message(f"{text}{chunks.views} views at once from now on", "warning"))
 
     def _save_if_due(self, iteration: int) -> None:
         ranks = self._distiller.ranks
@@ -198,21 +196,26 @@ class _Run:
 
     def _save(self, iteration: int) -> None:
         distiller = self._distiller
-        _require_finite(distiller, iteration)
         best, since, factor = distiller.schedule.plateau
-        plateau = [best if math.isfinite(best) else None, since, factor]
-        facts = {"iteration": iteration, "seconds": self._progress.seconds, "plateau": plateau}
+        facts = {
+            "iteration": iteration,
+            "seconds": self._progress.seconds,
+            "plateau": [best if math.isfinite(best) else None, since, factor],
+            "chunks": [distiller.chunks.images, distiller.chunks.views],
+        }
         tensors = distiller.state()
+        _require_finite(tensors, iteration)
         if distiller.ranks.first:
             save_state(self._state, tensors, facts, key=self._key)
 
 
-def _require_finite(distiller: Distiller, iteration: int) -> None:
-    if not bool(torch.isfinite(distiller.pixels).all()):
-        raise NonFiniteError(
-            f"The pixels are not finite after iteration {iteration}. The last good state is kept; "
-            "lower learning_rate, or use precision float32."
-        )
+def _require_finite(tensors: Mapping[str, Tensor], iteration: int) -> None:
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(
+                f"{name} is not finite after iteration {iteration}. The last good state is kept; "
+                "begin in another folder with a lower learning_rate or in float32."
+            )
 
 
 def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:

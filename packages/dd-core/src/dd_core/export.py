@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_choice, as_path
 from dd_core.artifact import DistilledSet
 from dd_core.augment import normalize
 from dd_core.checkpoint import write_atomically
@@ -82,7 +83,7 @@ def export_images(
         facts = {**_facts(data), "views": views, "folders": names}
         (target / _MARK).write_text(json.dumps(facts, indent=2, default=str))
 
-    _write_folder(Path(folder), write, overwrite)
+    _write_folder(as_path("folder", folder), write, overwrite)
 
 
 def export_npz(
@@ -103,7 +104,7 @@ def export_npz(
     Raises:
         ArtifactError: The file exists, or its name does not end with ``.npz``.
     """
-    path = Path(path)
+    path = as_path("path", path)
     if path.suffix != ".npz":
         raise ArtifactError(f"path is {path}; give a name that ends with .npz.")
     _refuse_file(path, overwrite)
@@ -151,9 +152,8 @@ def export_legacy(
     Raises:
         ArtifactError: The target exists, or the layout cannot hold the set.
     """
-    path = Path(path)
-    if layout not in ("dc", "idc", "mtt"):
-        raise ArtifactError(f"layout is {layout!r}; choose one of dc, idc, mtt.")
+    path = as_path("path", path)
+    as_choice("layout", layout, ("dc", "idc", "mtt"))
     if views:
         data = as_views(data)
     if layout != "idc" and data.factor > 1:
@@ -224,7 +224,15 @@ def _torch_bytes(value: object) -> bytes:
     return content.getvalue()
 
 
+def _refuse_parent(path: Path) -> None:
+    """Refuses a path that lies in a file."""
+    above = next((parent for parent in path.parents if parent.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ArtifactError(f"{above} is a file, so {path} cannot be made; give another path.")
+
+
 def _refuse_file(path: Path, overwrite: bool) -> None:
+    _refuse_parent(path)
     if path.is_dir():
         raise ArtifactError(f"{path} is a folder; give the name of a file.")
     if path.exists() and not overwrite:
@@ -233,6 +241,7 @@ def _refuse_file(path: Path, overwrite: bool) -> None:
 
 def _write_folder(folder: Path, write: Callable[[Path], None], overwrite: bool) -> None:
     """Fills a folder beside the target and moves it into place, so that it is whole or absent."""
+    _refuse_parent(folder)
     occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     if occupied and not overwrite:
         raise ArtifactError(

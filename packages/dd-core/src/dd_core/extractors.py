@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_count, as_instance, as_path, as_seed
 from dd_core.checkpoint import fingerprint, load_state, save_state
 from dd_core.errors import DataError
 from dd_core.images import LabeledImages
@@ -31,6 +32,7 @@ __all__ = [
 
 Weights = dict[str, Tensor]
 _SIDES = ("initial", "trained")
+_IMAGES = ("mean", "std", "class_names")  # what a pool knows of its images, beside their shape
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class ExtractorPool:
         size: Height and width of these images.
         n_classes: Their classes.
         seconds: Time of their training, over all attempts.
+        mean: Mean of each channel that these images were normalised with; empty where that is not
+            known, as for `random`.
+        std: Standard deviation of each channel, likewise.
+        class_names: Names of the classes, likewise.
 
     Raises:
         DataError: There is no network, or not as many trained as initial ones.
@@ -59,6 +65,9 @@ class ExtractorPool:
     size: int
     n_classes: int
     seconds: float = 0.0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.initial or len(self.initial) != len(self.trained):
@@ -83,6 +92,9 @@ class ExtractorPool:
     ) -> ExtractorPool:
         """A pool of untrained networks, for tests and measurements of speed.
 
+        Raises:
+            SettingsError: A number or the seed is impossible.
+
         Example:
             >>> pool = ExtractorPool.random(
             ...     NetworkSettings(depth=2, width=16), channels=1, size=16, n_classes=3, count=2,
@@ -90,6 +102,11 @@ class ExtractorPool:
             >>> len(pool), pool.size
             (2, 16)
         """
+        as_instance("network", network, NetworkSettings)
+        sizes = {"channels": channels, "size": size, "n_classes": n_classes, "count": count}
+        for name, value in sizes.items():
+            as_count(name, value)
+        seed = as_seed(seed)
 
         def weights(part: str, index: int) -> Weights:
             start = generator(seed, part, index).initial_seed()
@@ -104,13 +121,15 @@ class ExtractorPool:
         )
         return cls(initial, trained, network, channels, size, n_classes)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path | str) -> None:
         """Stores the pool for `load`: a safetensors file a network, each with its manifest.
 
         Raises:
+            SettingsError: ``folder`` is no path.
             OSError: The folder cannot be written.
         """
-        manifest = pool_manifest(self.network, self.channels, self.size, self.n_classes, len(self))
+        folder = as_path("folder", folder)
+        manifest = pool_manifest(self, self.network, len(self))
         key = fingerprint(self.fingerprint())
         for number, pair in enumerate(zip(self.initial, self.trained, strict=True)):
             facts = {"seconds": self.seconds / len(self), "pool": manifest}
@@ -118,20 +137,23 @@ class ExtractorPool:
             save_state(network_file(folder, number), tensors, facts, key=key)
 
     @classmethod
-    def load(cls, folder: Path) -> ExtractorPool:
+    def load(cls, folder: Path | str) -> ExtractorPool:
         """Reads what `save` stored, or what `pretrain_pool` left in its folder.
 
         Raises:
+            SettingsError: ``folder`` is no path.
             DataError: The folder holds no pool, or not all networks of one pool.
             CheckpointError: A file is damaged.
         """
+        folder = as_path("folder", folder)
         paths = sorted(folder.glob("network_*.safetensors"))
         if not paths:
             raise DataError(f"{folder} holds no pool; train one with `pretrain_pool`.")
         read = [_read(path) for path in paths]
-        manifest = read[0][1]["pool"]
-        if any(facts["pool"] != manifest for _, facts in read):
-            raise DataError(f"{folder} holds networks of different pools; keep those of one.")
+        manifest: dict[str, Any] = {}
+        for _, facts in read:  # those of an older version say less
+            if any(manifest.setdefault(k, v) != v for k, v in facts["pool"].items()):
+                raise DataError(f"{folder} holds networks of different pools; keep those of one.")
         if len(paths) != manifest["networks"]:
             raise DataError(
                 f"{folder} holds {len(paths)} of the {manifest['networks']} networks of its pool; "
@@ -141,7 +163,8 @@ class ExtractorPool:
         seconds = sum(float(facts["seconds"]) for _, facts in read)
         channels, size, n_classes = (manifest[n] for n in ("channels", "size", "n_classes"))
         network = NetworkSettings(**manifest["network"])
-        return cls(initial, trained, network, channels, size, n_classes, seconds)
+        known = (tuple(manifest.get(name, ())) for name in _IMAGES)
+        return cls(initial, trained, network, channels, size, n_classes, seconds, *known)
 
     def require_fit(self, network: NetworkSettings, images: LabeledImages) -> None:
         """Raises DataError where the pool was made for another network or other images."""
@@ -152,6 +175,14 @@ class ExtractorPool:
                 f"the pool holds networks of the kind {has}, but the run asks for {wanted}; "
                 "pretrain a pool for this network and these images."
             )
+        for name in _IMAGES:
+            trained, asked = getattr(self, name), getattr(images, name)
+            if trained and trained != asked:
+                here, a, b = _difference(trained, asked)
+                raise DataError(
+                    f"the pool was trained on images whose {name}{here} is {a!r}, but that of "
+                    f"these images is {b!r}; pretrain a pool for these images."
+                )
 
     def fingerprint(self) -> str:
         """SHA-256 of all weights, in hexadecimal."""
@@ -246,11 +277,18 @@ def network_file(folder: Path, number: int) -> Path:
 
 
 def pool_manifest(
-    network: NetworkSettings, channels: int, size: int, n_classes: int, networks: int
+    images: LabeledImages | ExtractorPool, network: NetworkSettings, networks: int
 ) -> dict[str, Any]:
-    """What is written beside the weights of each network, JSON-able."""
-    sizes = {"channels": channels, "size": size, "n_classes": n_classes}
-    return {"network": asdict(network), **sizes, "networks": networks}
+    """What is written beside the weights of each network, JSON-able.
+
+    Args:
+        images: The images that they were made for, or the pool that knows what these were.
+        network: The architecture.
+        networks: How many there are in the pool.
+    """
+    record: dict[str, Any] = {"network": asdict(network), "networks": networks}
+    record |= {name: getattr(images, name) for name in ("channels", "size", "n_classes")}
+    return record | {name: list(getattr(images, name)) for name in _IMAGES if getattr(images, name)}
 
 
 def take_side(tensors: Mapping[str, Tensor], name: str) -> Weights:
@@ -269,6 +307,14 @@ def _read(path: Path) -> tuple[Weights, dict[str, Any]]:
     if stored is None or "pool" not in stored[1]:
         raise DataError(f"{path} is not a network of a pool; pretrain the pool anew.")
     return stored
+
+
+def _difference(trained: tuple[Any, ...], asked: tuple[Any, ...]) -> tuple[str, Any, Any]:
+    """Where two tuples of one length differ first, and both entries."""
+    for place, (a, b) in enumerate(zip(trained, asked, strict=True)):
+        if a != b:
+            return f"[{place}]", a, b
+    return "", trained, asked
 
 
 def _made_for(network: NetworkSettings, channels: int, size: int, n_classes: int) -> str:

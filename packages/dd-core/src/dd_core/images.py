@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dd_core.errors import DataError
+from dd_core._arguments import as_instance, as_names, as_numbers, as_text
+from dd_core.errors import DataError, SettingsError
 
 __all__ = ["ImageData", "LabeledImages"]
 
@@ -53,20 +54,14 @@ class LabeledImages:
     draws_on: torch.device | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4:
-            raise DataError(
-                f"pixels are {self.pixels.dtype} of shape {tuple(self.pixels.shape)}; "
-                "give uint8 of shape (n, channels, height, width)."
-            )
-        if self.labels.shape != self.pixels.shape[:1] or self.labels.dtype != torch.int64:
-            raise DataError(
-                f"labels are {self.labels.dtype} of shape {tuple(self.labels.shape)}; "
-                f"give int64 of shape ({len(self.pixels)},), one for each image."
-            )
-        if len(self.pixels) == 0:
-            raise DataError("pixels hold no image; give at least one a class.")
-        if self.pixels.shape[2] != self.pixels.shape[3]:
-            raise DataError(f"images are {tuple(self.pixels.shape[2:])}; they must be square.")
+        _check_pixels(self.pixels)
+        _check_labels(self.labels, len(self.pixels))
+        try:
+            object.__setattr__(self, "mean", as_numbers("mean", self.mean))
+            object.__setattr__(self, "std", as_numbers("std", self.std))
+            object.__setattr__(self, "class_names", as_names("class_names", self.class_names))
+        except SettingsError as error:
+            raise DataError(str(error)) from None
         if not len(self.mean) == len(self.std) == self.pixels.shape[1]:
             raise DataError(
                 f"mean and std have {len(self.mean)} and {len(self.std)} entries for "
@@ -80,7 +75,8 @@ class LabeledImages:
         low, high = int(self.labels.min()), int(self.labels.max())
         if low < 0 or high >= self.n_classes:
             raise DataError(
-                f"labels run from {low} to {high}, but there are {self.n_classes} class names."
+                f"labels run from {low} to {high}, but there are {self.n_classes} class names; "
+                "labels count the names from 0."
             )
         empty = [self.class_names[c] for c, size in enumerate(self.class_sizes) if size == 0]
         if empty:
@@ -337,10 +333,56 @@ def _fits(pixels: Tensor, device: torch.device, share: float) -> bool:
     return pixels.nbytes <= share * free
 
 
+def _check_pixels(pixels: object) -> None:
+    if not isinstance(pixels, Tensor) or pixels.dtype != torch.uint8 or pixels.ndim != 4:
+        raise DataError(
+            f"pixels are {_kind(pixels)}; give uint8 of shape (n, channels, height, width)."
+        )
+    if len(pixels) == 0:
+        raise DataError("pixels hold no image; give at least one a class.")
+    if pixels.shape[2] != pixels.shape[3]:
+        raise DataError(f"images are {tuple(pixels.shape[2:])}; they must be square.")
+    if pixels.numel() == 0:
+        raise DataError(
+            f"pixels are of shape {tuple(pixels.shape)}; give at least one channel and one pixel."
+        )
+
+
+def _check_labels(labels: object, n: int) -> None:
+    if not isinstance(labels, Tensor) or labels.shape != (n,) or labels.dtype != torch.int64:
+        raise DataError(
+            f"labels are {_kind(labels)}; give int64 of shape ({n},), one for each image."
+        )
+
+
+def _kind(value: object) -> str:
+    """Type and shape of something that should be a tensor."""
+    if isinstance(value, Tensor):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"of type {type(value).__name__}, not a tensor"
+
+
 @dataclass(frozen=True, slots=True)
 class ImageData:
-    """A data set: its name, training images and test images."""
+    """A data set: its name, training images and test images.
+
+    Raises:
+        SettingsError: An argument is something else.
+        DataError: Test images are of another shape, normalisation or classes than training images.
+    """
 
     name: str
     train: LabeledImages
     test: LabeledImages
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", as_text("name", self.name))
+        as_instance("train", self.train, LabeledImages)
+        as_instance("test", self.test, LabeledImages)
+        for what in ("channels", "size", "class_names", "mean", "std"):
+            ours, theirs = getattr(self.train, what), getattr(self.test, what)
+            if ours != theirs:
+                raise DataError(
+                    f"{what} of test is {theirs}, but {what} of train is {ours}; both must be "
+                    "alike."
+                )

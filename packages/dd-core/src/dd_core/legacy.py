@@ -7,21 +7,19 @@ refused.
 
 from __future__ import annotations
 
-import hashlib
-import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_choice, as_flag, as_numbers, as_path, as_whole
 from dd_core.artifact import DistilledSet
 from dd_core.datasets._normalization import KNOWN
 from dd_core.decoding import Form
-from dd_core.errors import ArtifactError
+from dd_core.errors import ArtifactError, SettingsError
+from dd_core.legacy_files import LAYOUTS, LegacyFile, read_legacy, sha256_of
 from dd_core.synthetic import to_unit
 
 __all__ = ["NORMALIZATIONS", "import_legacy"]
@@ -36,21 +34,6 @@ NORMALIZATIONS: dict[str, Normalization] = {
 ImageNet subsets (``imagenet``). NCFM uses those of ``cifar10`` for CIFAR-100 too."""
 
 _TOLERANCE = 1e-3
-_NAMES = {
-    "dc": "DC, DSA or DM: a dictionary with 'data'",
-    "idc": "IDC, DANCE or NCFM: [images, labels]",
-    "mtt": "MTT, FTD or DATM: images and labels in two files",
-}
-
-
-@dataclass(frozen=True)
-class _Legacy:
-    """What a file says."""
-
-    layout: Literal["dc", "idc", "mtt"]
-    images: Tensor
-    labels: Tensor  # (n,) integers, or (n, n_classes) logits
-    files: tuple[Path, ...]
 
 
 def import_legacy(
@@ -86,7 +69,7 @@ def import_legacy(
         zca: Whether the pixels were ZCA-whitened. A file does not hold the transform, so whitened
             pixels stay as they are, with mean 0 and std 1: test images need the same whitening.
         space: Overrides the layout's pixels: ``unit`` (0 to 1) or ``normalized``.
-        experiment: Which entry of ``data`` in DC's layout.
+        experiment: Which entry of ``data`` in DC's layout, counted from 0; no other layout has any.
         decode: Form of decoding of IDC's layout; see `dd_core.decoding`.
         bound: Most views of a class, for ``bound``.
 
@@ -97,11 +80,15 @@ def import_legacy(
     Raises:
         ArtifactError: The file is missing, damaged, of no known layout, or holds other pickled
             objects; something must be asked for; or an answer contradicts the file.
+        SettingsError: An argument is of the wrong type.
     """
-    legacy = _read(Path(path), experiment)
+    names = _texts(class_names)
+    zca = None if zca is None else as_flag("zca", zca)
+    factor = None if factor is None else as_whole("factor", factor)
+    experiment = None if experiment is None else as_whole("experiment", experiment)
+    legacy = read_legacy(as_path("path", path), experiment)
     labels, soft = _labels(legacy.labels, legacy.files[-1])
     _ask(legacy, labels, normalization, class_names, factor, zca)
-    names = tuple(class_names or ())
     if len(names) != int(labels.max()) + 1 or (soft is not None and soft.shape[1] != len(names)):
         found = int(labels.max()) + 1 if soft is None else soft.shape[1]
         raise ArtifactError(
@@ -115,7 +102,7 @@ def import_legacy(
     provenance = {
         "imported": {
             "layout": legacy.layout,
-            "files": {file.name: _sha256(file) for file in legacy.files},
+            "files": {file.name: sha256_of(file) for file in legacy.files},
         },
         "preprocessing": {"zca": bool(zca), "pixels_in_file": taken},
     }
@@ -129,94 +116,14 @@ def import_legacy(
         raise ArtifactError(f"{legacy.files[0]} cannot be taken: {error}") from None
 
 
-def _read(path: Path, experiment: int | None) -> _Legacy:
-    """Finds the layout of a file or folder."""
-    if path.is_dir():
-        path = path / "images_best.pt"
-    content = _load(path)
-    if isinstance(content, Tensor):
-        if not path.name.startswith("images"):
-            raise ArtifactError(
-                f"{path} holds one tensor; for MTT's layout give images_*.pt beside labels_*.pt."
-            )
-        beside = path.with_name("labels" + path.name.removeprefix("images"))
-        return _checked(_Legacy("mtt", content, _load(beside), (path, beside)))
-    if isinstance(content, dict) and isinstance(content.get("data"), (list, tuple)):
-        runs = content["data"]
-        if experiment is None and len(runs) > 1:
-            raise ArtifactError(
-                f"{path} holds {len(runs)} experiments; give experiment=0 to {len(runs) - 1}."
-            )
-        number = experiment or 0
-        if not 0 <= number < len(runs):
-            raise ArtifactError(f"experiment is {number}, but {path} holds {len(runs)} of them.")
-        content, layout = runs[number], "dc"
-    else:
-        layout = "idc"
-    if not isinstance(content, (list, tuple)) or len(content) != 2:
-        known = "; ".join(_NAMES.values())
-        raise ArtifactError(f"{path} has no layout that is known here ({known}).")
-    return _checked(_Legacy("dc" if layout == "dc" else "idc", content[0], content[1], (path,)))
-
-
-def _checked(legacy: _Legacy) -> _Legacy:
-    """The same with float32 images, or an error."""
-    images, labels = legacy.images, legacy.labels
-    fits = all(isinstance(t, Tensor) and t.layout == torch.strided for t in (images, labels))
-    if not fits or images.ndim != 4 or not images.is_floating_point() or not images.numel():
-        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        kind = images.dtype if isinstance(images, Tensor) else "no tensor"
-        raise ArtifactError(
-            f"{legacy.files[0]} does not hold images and labels: images are {found} ({kind}), not "
-            "floating-point (n, channels, height, width)."
+def _texts(class_names: Sequence[str] | None) -> tuple[str, ...]:
+    """The names as a tuple; empty where there are none yet."""
+    given: object = () if class_names is None else class_names
+    if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) for name in given):
+        raise SettingsError(
+            f"class_names are {given!r:.80}; give a tuple of texts, such as ('cat', 'dog')."
         )
-    if labels.ndim not in (1, 2) or len(labels) != len(images):
-        raise ArtifactError(
-            f"{legacy.files[-1]} holds labels of shape {tuple(labels.shape)} for {len(images)} "
-            "images."
-        )
-    if not bool(torch.isfinite(images).all()):
-        raise ArtifactError(f"{legacy.files[0]} holds NaN or infinite pixels.")
-    return replace(legacy, images=images.detach().float().contiguous(), labels=labels.detach())
-
-
-def _load(path: Path) -> Any:
-    """Tensors and plain containers of a file; numbers of NumPy are let through, nothing else."""
-    try:
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path} is missing; give the file that the distillation wrote.") from (
-            None
-        )
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read ({error.strerror or error}).") from None
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" not in str(error):  # how a pickle names a class or a function
-            raise ArtifactError(f"{path} is damaged, or no file of torch.save.") from None
-        raise ArtifactError(
-            f"{path} holds pickled objects other than tensors, numbers and lists. Reading them "
-            "could run code, so they are refused; save images and labels as tensors where the "
-            "file was made."
-        ) from None
-    except Exception as error:  # torch raises many kinds for damaged files
-        first = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise ArtifactError(f"{path} is damaged, or no file of torch.save ({first}).") from None
-
-
-def _numpy_numbers() -> list[Any]:
-    """What a pickled NumPy number is made of, under the names of NumPy 1 and 2."""
-    make: Any = np.float64(1).__reduce__()[0]
-    allowed: list[Any] = [np.dtype]
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-
-        def scalar(*parts: Any) -> Any:
-            return make(*parts)
-
-        scalar.__module__, scalar.__qualname__ = module, "scalar"
-        allowed.append(scalar)
-    kinds = ("float64", "float32", "float16", "int64", "int32", "bool")
-    return allowed + [type(np.dtype(kind)) for kind in kinds]
+    return tuple(given)
 
 
 def _labels(labels: Tensor, file: Path) -> tuple[Tensor, Tensor | None]:
@@ -242,7 +149,7 @@ def _labels(labels: Tensor, file: Path) -> tuple[Tensor, Tensor | None]:
 
 
 def _ask(
-    legacy: _Legacy,
+    legacy: LegacyFile,
     labels: Tensor,
     normalization: str | Normalization | None,
     class_names: Sequence[str] | None,
@@ -261,7 +168,7 @@ def _ask(
         missing.append("zca (zca=True where the images were whitened, else zca=False)")
     if missing:
         raise ArtifactError(
-            f"{legacy.files[0]} ({_NAMES[legacy.layout]}) does not say all that is needed; give "
+            f"{legacy.files[0]} ({LAYOUTS[legacy.layout]}) does not say all that is needed; give "
             f"{'; '.join(missing)}."
         )
     if zca and normalization is not None:
@@ -272,7 +179,7 @@ def _ask(
     if legacy.layout != "idc" and factor not in (None, 1):
         raise ArtifactError(
             f"factor is {factor}, but {legacy.files[0]} is of a layout without one "
-            f"({_NAMES[legacy.layout]}); leave factor out."
+            f"({LAYOUTS[legacy.layout]}); leave factor out."
         )
 
 
@@ -286,9 +193,16 @@ def _statistics(
                 "or give (mean, std)."
             )
         normalization = NORMALIZATIONS[normalization]
-    if normalization is None or len(normalization) != 2:
-        raise ArtifactError(f"normalization is {normalization}; give (mean, std).")
-    mean, std = (tuple(map(float, part)) for part in normalization)
+    pair: Sequence[object] = (None, None)  # which are no numbers either
+    if isinstance(normalization, (tuple, list)) and len(normalization) == 2:
+        pair = normalization
+    try:
+        mean, std = (as_numbers("normalization", part) for part in pair)
+    except SettingsError:
+        raise SettingsError(
+            f"normalization is {normalization!r:.80}; give (mean, std) with one number a channel, "
+            f"or one of {', '.join(NORMALIZATIONS)}."
+        ) from None
     if not len(mean) == len(std) == channels:
         raise ArtifactError(
             f"normalization has {len(mean)} and {len(std)} entries, but the images have {channels} "
@@ -298,15 +212,15 @@ def _statistics(
 
 
 def _pixels(
-    legacy: _Legacy,
+    legacy: LegacyFile,
     mean: tuple[float, ...],
     std: tuple[float, ...],
     space: Literal["unit", "normalized"] | None,
     zca: bool,
 ) -> tuple[Tensor, str]:
     """Pixels that are not normalised, and the space that they were in; or a contradiction."""
-    if space not in (None, "unit", "normalized"):
-        raise ArtifactError(f"space is {space!r}; choose unit or normalized.")
+    if space is not None:
+        as_choice("space", space, ("unit", "normalized"))
     if zca:
         return legacy.images, "whitened"
     expected = space or ("unit" if legacy.layout == "idc" else "normalized")
@@ -327,7 +241,3 @@ def _pixels(
     if expected == "unit":
         return legacy.images, expected
     return to_unit(legacy.images, mean, std, "normalized"), expected
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

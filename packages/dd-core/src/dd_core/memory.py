@@ -10,6 +10,7 @@ import torch
 from dd_core.errors import SettingsError
 from dd_core.images import LabeledImages
 from dd_core.networks import network_for
+from dd_core.objectives.build import build_matching
 from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings, NetworkSettings
 from dd_core.synthetic import n_views
@@ -40,6 +41,10 @@ class Chunks:
         cpu = runtime.device.type == "cpu"
         return cls(runtime.chunk_images, _CPU_VIEWS if cpu else 2**30)
 
+    def within(self, images: int, views: int) -> Chunks:
+        """No more than there are in all, so that half as many are really fewer."""
+        return Chunks(min(self.images, max(1, images)), min(self.views, max(1, views)))
+
     def halved(self) -> Chunks:
         """Half as many, at least one."""
         return Chunks(max(1, self.images // 2), max(1, self.views // 2))
@@ -67,13 +72,25 @@ class MemoryPlan:
         standing = sum(size for name, size in self.parts.items() if name not in passes)
         return standing + max(self.parts[name] for name in passes)
 
+    def smaller_peak(self) -> Chunks:
+        """Chunks with half as many images in the pass that needs most, if that can be."""
+        half, now = self.chunks.halved(), self.chunks
+        real = Chunks(half.images, now.views)
+        synthetic = Chunks(now.images, half.views)
+        first, second = (
+            (real, synthetic)
+            if self.parts["real pass"] > self.parts["synthetic pass"]
+            else (synthetic, real)
+        )
+        return first if first != now else second
+
     @property
     def summary(self) -> str:
         """One line for people."""
         parts = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in self.parts.items())
         return (
             f"about {self.total / _MIB:.0f} MiB ({parts} MiB); {self.chunks.images} real images "
-            f"and {min(self.chunks.views, 10**6)} synthetic views at once"
+            f"and {self.chunks.views} synthetic views at once"
         )
 
 
@@ -103,9 +120,9 @@ def plan_memory(
         SettingsError: Even one image at a time needs more than the budget.
     """
     costs = _Costs(images, settings, network, runtime, networks, -(-images.n_classes // ranks))
-    plan = costs.plan(Chunks.default(runtime))
+    plan = costs.plan(Chunks.default(runtime).within(*costs.most))
     while budget is not None and plan.total > budget:
-        smaller = plan.chunks.halved()
+        smaller = plan.smaller_peak()
         if smaller == plan.chunks:
             raise SettingsError(
                 f"memory_budget is {budget / _MIB:.0f} MiB, but the run needs "
@@ -136,28 +153,38 @@ class _Costs:
         self._stored = 0 if mapped else images.pixels.numel()
         self._batch = min(settings.batch_real, max(images.class_sizes))
         self._views = n_views(settings.synthetic)
-        self._frequencies = max(
-            (int(term.options.get("n_frequencies", _default_frequencies(term.name))))
-            for term in settings.objectives
-        )
         module = network_for(images, network, 0).requires_grad_(False).to("meta")
         self._features = module.n_features
         self._weights = sum(p.numel() for p in module.parameters()) * 4
         self._copies = 1 + (2 * networks + 1) * (settings.extractor == "blend")
         shape = (2, images.channels, images.size, images.size)
+        matching = build_matching(settings)
+        self._matching = matching
+        with torch.device("meta"):
+            learned = matching.adversaries(module.n_features)
+        self._adversary = 3 * 4 * sum(p.numel() for p in learned.parameters())
+        self._frequencies = max(getattr(o, "n_frequencies", 0) for o in matching.objectives)
         self._widest, self._saved = _activations(module, shape, runtime.dtype)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """Real images and synthetic views of an iteration."""
+        return self._batch * self._classes, self._views * self._classes
 
     def plan(self, chunks: Chunks) -> MemoryPlan:
         """The plan for these chunks."""
         s, image, item = self._settings, self._image, self._item
         many = max(1, min(self._classes, chunks.views // self._views))
+        many = many if s.step == "joint" else 1
         views, real = many * self._views, min(chunks.images, self._batch * self._classes)
         held = self._classes * self._batch * self._features * item
         block = max(self._batch, real) * image * (1 + 4 * 3)
-        # Angles, cosines and sines of one chunk of images at all frequencies, in float32.
-        waves = 3 * 4 * many * max(self._batch, self._views) * self._frequencies
+        loss = many * sum(
+            objective.loss_bytes(self._batch, self._views)
+            for objective in self._matching.objectives
+        )
         passes = 2 if s.calibration else 1
-        synthetic = views * (passes * self._saved + 8 * 4 * image) + waves
+        synthetic = views * (passes * self._saved + 8 * 4 * image) + loss
         drawn = self._frequencies * self._features * 4
         pixels = self._classes * s.synthetic.ipc * image * 4
         moments = 1 if s.optimizer == "sgd" else 2
@@ -168,18 +195,13 @@ class _Costs:
                 "real images": self._stored,
                 "networks": self._weights * self._copies,
                 "pixels": pixels * (2 + moments),
+                "adversaries": self._adversary,
                 "frequencies": drawn * (1 if s.frequency_draws == "shared" else many),
                 "real features": 2 * held + self._classes * self._batch * image,
                 "real pass": real * self._widest + block,
                 "synthetic pass": synthetic,
             },
         )
-
-
-def _default_frequencies(name: str) -> int:
-    from dd_core.objectives.registry import build_objective
-
-    return int(getattr(build_objective(name, {}), "n_frequencies", 0))
 
 
 def _activations(module: Any, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int]:

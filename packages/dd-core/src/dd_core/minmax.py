@@ -3,46 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from dd_core.augment import Augmentation, Draw, apply, normalize
 from dd_core.checkpoint import optimizer_tensors, restore_optimizer
-from dd_core.errors import NonFiniteError, SettingsError
+from dd_core.errors import NonFiniteError, RunError, SettingsError
 from dd_core.extractors import Extractor, ExtractorPool
 from dd_core.images import LabeledImages
-from dd_core.memory import Chunks
+from dd_core.memory import Chunks, is_out_of_memory
 from dd_core.objectives.base import ClassSlice, Features
+from dd_core.objectives.build import build_matching
 from dd_core.objectives.calibration import calibration_loss
-from dd_core.objectives.matching import Matching
-from dd_core.objectives.registry import build_objective
 from dd_core.ranks import Ranks
 from dd_core.runtime import Runtime, generator
 from dd_core.schedule import Schedule
 from dd_core.settings import DistillSettings, NetworkSettings
 from dd_core.synthetic import clamp_pixels, decode, initial_pixels, n_views, to_space, to_unit
 
-__all__ = ["Distiller", "build_matching"]
+__all__ = ["Distiller"]
 
 _GUARD_INTERVAL = 25
-
-
-def build_matching(settings: DistillSettings) -> Matching:
-    """The weighted sum of objectives that the settings name.
-
-    Raises:
-        SettingsError: The objectives do not fit together.
-    """
-    terms = settings.objectives
-    try:
-        return Matching(
-            tuple(build_objective(term.name, term.options) for term in terms),
-            tuple(term.weight for term in terms),
-        )
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+T = TypeVar("T")
 
 
 class Distiller:
@@ -68,6 +53,9 @@ class Distiller:
         chunks: How many images are computed at once; by default what suits the device.
         ranks: The processes that share the classes.
 
+    Attributes:
+        on_short_memory: Called with the iteration and the new chunks where memory ran out.
+
     Raises:
         SettingsError: A pool is missing, or the settings do not fit the images.
         DataError: A class has too few images to start from.
@@ -91,7 +79,10 @@ class Distiller:
         self.classes = self.ranks.share(images.n_classes)
         self.images = images.to(runtime.device)
         self.settings, self.seed, self.runtime = settings, seed, runtime
-        self.chunks = chunks or Chunks.default(runtime)
+        self.chunks = (chunks or Chunks.default(runtime)).within(
+            min(settings.batch_real, max(images.class_sizes)) * len(self.classes),
+            n_views(settings.synthetic) * len(self.classes),
+        )
         self.matching = build_matching(settings)
         self.extractor = Extractor(
             network, self.images, None if settings.extractor == "random" else pool, seed
@@ -104,7 +95,7 @@ class Distiller:
         self.optimizer = _pixel_optimizer(self.pixels, settings)
         self.schedule = Schedule(settings, self._base_rate())
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator(seed, "adversary").initial_seed())
+            torch.default_generator.manual_seed(generator(seed, "adversary").initial_seed())
             adversaries = self.matching.adversaries(self.extractor.blended.n_features)
         self.adversaries = adversaries.to(runtime.device)
         self.ascent = _ascent_optimizer(self.adversaries, settings)
@@ -113,14 +104,13 @@ class Distiller:
         self._augmentation = Augmentation.parse(settings.augmentation)
         self._tapped = runtime.optimize(self.extractor.blended.tapped)
         self._losses_of_group = runtime.optimize(self._group_losses)
+        self.on_short_memory: Callable[[int, Chunks], None] = lambda iteration, chunks: None
         self._held = -1
         self._real: dict[int, tuple[Features, ...]] = {}
         self._draw = Draw()
 
     def step(self, iteration: int) -> Tensor:
         """Runs one iteration of all classes and returns its two mean losses, shape (2,)."""
-        if iteration // self.settings.hold != self._held:
-            self._hold(iteration // self.settings.hold)
         self._set_rate(iteration)
         together = self.settings.step == "joint"
         losses = self._joint(iteration) if together else self._per_class(iteration)
@@ -132,8 +122,20 @@ class Distiller:
 
     def _joint(self, iteration: int) -> Tensor:
         """One optimiser step for all classes."""
+        losses = self._within_memory(iteration, lambda: self._gradients(iteration))
+        losses = self.ranks.sum(losses) / self.images.n_classes
+        self._guard(iteration, losses)
+        self.optimizer.step()
+        self._ascend()
+        return losses
+
+    def _gradients(self, iteration: int) -> Tensor:
+        """Summed losses of the own classes; their gradients are left with the parameters."""
+        self._hold(iteration)
         losses = torch.zeros(2, device=self.runtime.device)
         self.optimizer.zero_grad()
+        if self.ascent is not None:
+            self.ascent.zero_grad()
         shared = self._shared(iteration)
         calibration = self._calibration_draw(iteration)
         for start, stop in self._groups():
@@ -147,17 +149,44 @@ class Distiller:
             if not shared:
                 _backward(drawn)
         _backward(shared)
-        losses = self.ranks.sum(losses) / self.images.n_classes
-        self._guard(iteration, losses)
-        self.optimizer.step()
-        self._ascend()
         return losses
+
+    def _within_memory(self, iteration: int, compute: Callable[[], T]) -> T:
+        """What ``compute`` returns; where memory runs out, again with half as many images at once.
+
+        All ranks repeat together, so that what they exchange stays in step. ``compute`` must
+        begin anew when it is called again, and exchange nothing.
+        """
+        while True:
+            result: T | None = None
+            error: BaseException | None = None
+            try:
+                result = compute()
+            except (RuntimeError, MemoryError) as caught:
+                if not is_out_of_memory(caught):
+                    raise
+                error = caught.with_traceback(None)  # its frames hold what must be freed
+            if not self.ranks.any(error is not None):
+                return cast(T, result)
+            del result
+            smaller = self.chunks.halved()
+            if smaller == self.chunks:
+                raise RunError(
+                    f"There is no memory left at iteration {iteration}, with one image at a time "
+                    f"({error or 'another process has none'}). Lower batch_real, ipc or the number "
+                    "of frequencies; `plan_memory` says what a run needs."
+                )
+            self.chunks, self._held, self._real = smaller, -1, {}
+            if self.runtime.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.on_short_memory(iteration, smaller)
 
     def _per_class(self, iteration: int) -> Tensor:
         """The official order: a step of the whole image tensor after each class's loss.
 
         A step for another class moves this one's pixels too: no gradient, but momentum.
         """
+        self._within_memory(iteration, lambda: self._hold(iteration))
         losses = torch.zeros(2, device=self.runtime.device)
         calibration = self._calibration_draw(iteration)
         if self.pixels.grad is None:
@@ -167,7 +196,7 @@ class Distiller:
             for label in range(self.images.n_classes):
                 self.optimizer.zero_grad(set_to_none=False)
                 if label in self.classes:
-                    drawn = self._shared(iteration) or [self._drawn(iteration, label)]
+                    drawn = self._drawn_for(iteration, label) if part == 0 else []
                     group = self._losses_of_group(
                         self._own(label, label + 1), self._real_of(label),
                         [d.leaves for d in drawn], self._draw.group(label, label + 1),
@@ -207,20 +236,16 @@ class Distiller:
             restore_optimizer(self.ascent, _under("ascent.", tensors))
         self.schedule.plateau = plateau
 
-    def halve_chunks(self) -> bool:
-        """Computes half as many images at once from now on; False where that is impossible."""
-        smaller = self.chunks.halved()
-        changed = smaller != self.chunks
-        self.chunks, self._held = smaller, -1
-        return changed
-
     def all_pixels(self) -> Tensor:
         """The synthetic images of all classes, in [0, 1] but for a free ``clamp``; collective."""
         return self.ranks.gather(self._unit(self.pixels.detach()))
 
     @torch.no_grad()
-    def _hold(self, number: int) -> None:
-        """Draws extractor, real batch and augmentation, and computes the real features."""
+    def _hold(self, iteration: int) -> None:
+        """Draws extractor, real batch and augmentation, where it is time for new ones."""
+        number = iteration // self.settings.hold
+        if number == self._held:
+            return
         self._real = {}
         self.extractor.draw(number)
         device = self.runtime.device
@@ -279,10 +304,8 @@ class Distiller:
         Where ``part`` is 0 or 1 only that loss is computed; the other is zero.
         """
         s = self.settings.synthetic
-        views = decode(pixels, s.factor, s.decode, s.bound)
-        x = views
-        if s.space == "unit":
-            x = normalize(views, self.images.mean, self.images.std)
+        views = decode(self._unit(pixels), s.factor, s.decode, s.bound)
+        x = normalize(views, self.images.mean, self.images.std)
         zero = x.new_zeros(())
         match = self._match(x, real, samples, draw, first) if part != 1 else zero
         wanted = self.settings.calibration and part != 0
@@ -326,6 +349,10 @@ class Distiller:
         """The random part of the iteration where all classes share it; else nothing."""
         return [self._drawn(iteration)] if self.settings.frequency_draws == "shared" else []
 
+    def _drawn_for(self, iteration: int, label: int) -> list[_Drawn]:
+        """The random part for one class in turn, with the adversary as it is by then."""
+        return self._shared(iteration) or [self._drawn(iteration, label)]
+
     def _drawn(self, iteration: int, *label: int) -> _Drawn:
         device = self.runtime.device
         stream = generator(self.seed, "frequencies", iteration, *label, device=device)
@@ -351,8 +378,8 @@ class Distiller:
             match, calibration = losses.tolist()
             raise NonFiniteError(
                 f"The loss at iteration {iteration} is not finite (matching {match}, calibration "
-                f"{calibration}). No state after it is stored; lower learning_rate (it is "
-                f"{self.settings.learning_rate}), or use precision float32."
+                f"{calibration}). No state after it is stored. Begin in another folder with a "
+                f"lower learning_rate (it is {self.settings.learning_rate}) or in float32."
             )
 
     def _calibration_draw(self, iteration: int) -> Draw:

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_count, as_instance, as_number, as_path, as_seed
 from dd_core.checkpoint import fingerprint, load_state, save_state
 from dd_core.errors import SettingsError
 from dd_core.events import Listener, ignore
@@ -41,7 +42,7 @@ def pretrain_pool(
     network: NetworkSettings,
     settings: PretrainSettings,
     *,
-    folder: Path,
+    folder: Path | str,
     seed: int,
     runtime: Runtime,
     listen: Listener = ignore,
@@ -75,8 +76,17 @@ def pretrain_pool(
     Raises:
         CheckpointError: The folder belongs to other settings, or a file in it is damaged.
         NonFiniteError: A loss is NaN or infinite.
-        SettingsError: ``workers`` is impossible, or more than 1 for compiled networks.
+        SettingsError: An argument is of the wrong type or impossible, or ``workers`` is more than
+            1 for compiled networks.
     """
+    as_instance("images", images, LabeledImages)
+    as_instance("network", network, NetworkSettings)
+    as_instance("settings", settings, PretrainSettings)
+    as_instance("runtime", runtime, Runtime)
+    folder, seed = as_path("folder", folder), as_seed(seed)
+    checkpoint_seconds = as_number("checkpoint_seconds", checkpoint_seconds)
+    if workers != "auto":
+        workers = as_count("workers", workers)
     images = images.to(runtime.device)
     trainer = _Trainer(
         images, network, settings, folder, seed, runtime, checkpoint_seconds,
@@ -156,9 +166,7 @@ class _Trainer:
             checkpoint_seconds=self.checkpoint_seconds,
             after_step=lambda step, loss, _: after_step(step, loss),
         )  # fmt: skip
-        manifest = pool_manifest(
-            self.network, images.channels, images.size, images.n_classes, settings.networks
-        )
+        manifest = pool_manifest(images, self.network, settings.networks)
         save_state(
             network_file(self.folder, number),
             join_sides(initial, network_weights(model)),
@@ -224,8 +232,6 @@ def _count_workers(workers: int | Literal["auto"], runtime: Runtime, networks: i
     if workers == "auto":
         suitable = runtime.device.type == "cpu" and not runtime.compile
         workers = runtime.threads if suitable else 1
-    elif workers < 1:
-        raise SettingsError(f"workers is {workers}; give at least 1, or 'auto'.")
     elif workers > 1 and runtime.compile:
         raise SettingsError(
             f"workers is {workers}, but the runtime compiles networks, which one thread must do; "

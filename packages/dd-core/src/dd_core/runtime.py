@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from urllib.request import url2pathname
 
 import torch
 
+from dd_core._arguments import as_choice, as_count, as_text, check_fields
 from dd_core.errors import SettingsError
 from dd_core.kernels import amx_in_use, kernel_status
 
@@ -26,6 +28,7 @@ __all__ = ["Runtime", "choose_runtime", "environment", "generator"]
 
 _BFLOAT16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "bf16": "Arm BF16"}
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_DEVICES = r"cpu|cuda(:[0-9]+)?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Runtime:
         compile: Whether networks go through ``torch.compile``.
         threads: CPU threads.
         reason: Why precision and compile are as they are, in words.
+
+    Raises:
+        SettingsError: A value is none of these.
     """
 
     device_name: str
@@ -46,6 +52,12 @@ class Runtime:
     compile: bool
     threads: int
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        as_count("threads", self.threads)
+        if not re.fullmatch(_DEVICES, self.device_name):
+            raise SettingsError(f"device_name is {self.device_name!r}; give cpu, cuda or cuda:N.")
 
     @property
     def device(self) -> torch.device:
@@ -108,14 +120,11 @@ def choose_runtime(
     Raises:
         SettingsError: A value is not among those above, or the device is not there.
     """
-    name = _device_name(device)
-    if precision not in ("auto", *_DTYPES):
-        raise SettingsError(f"precision is {precision!r}; choose auto, float32 or bfloat16.")
-    if compile not in ("auto", "on", "off"):
-        raise SettingsError(f"compile is {compile!r}; choose auto, on or off.")
+    precision = as_choice("precision", precision, ("auto", *_DTYPES))
+    compile = as_choice("compile", compile, ("auto", "on", "off"))
+    threads = None if threads is None else as_count("threads", threads)
+    name = _device_name(as_text("device", device))
     if threads is not None:
-        if threads < 1:
-            raise SettingsError(f"threads is {threads}; give at least 1.")
         torch.set_num_threads(threads)
     cpu = name == "cpu"
     if cpu:
@@ -178,12 +187,12 @@ def environment() -> dict[str, Any]:
 def _device_name(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if device != "cpu" and device.split(":")[0] != "cuda":
+    if not re.fullmatch(_DEVICES, device):
         raise SettingsError(f"device is {device!r}; choose auto, cpu, cuda or cuda:N.")
     if device.startswith("cuda"):
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         index = device.partition(":")[2] or "0"
-        if not index.isdigit() or int(index) >= count:
+        if int(index) >= count:
             raise SettingsError(f"device is {device!r}, but there are {count} CUDA devices here.")
     return device
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_instance, as_seed
 from dd_core.artifact import DistilledSet
 from dd_core.augment import normalize
 from dd_core.coresets import cluster, herding_order, nearest_distinct
@@ -43,7 +44,8 @@ def select_random(images: LabeledImages, settings: SyntheticSettings, *, seed: i
         SettingsError: ``init`` is neither ``real`` nor ``mix``, or the factor does not fit.
         DataError: A class has too few images.
     """
-    _check_init(settings)
+    _check_arguments(images, settings)
+    seed = as_seed(seed)
     pixels = initial_pixels(images, settings, seed)
     facts = {"method": "random selection", "synthetic": asdict(settings), "seed": seed}
     return _selected(pixels, images, settings, facts)
@@ -66,7 +68,8 @@ def select_herding(
     Raises:
         SettingsError: ``init`` is neither ``real`` nor ``mix``, or the factor does not fit.
         DataError: A class has too few images (unless ``short_classes`` is ``repeat``: then all of
-            them are taken, and again from the first one on), or a feature is not finite.
+            them are taken, and again from the first one on), or the features are not one row of
+            finite numbers an image.
 
     Example:
         >>> pixels = torch.tensor([0, 90, 110, 255], dtype=torch.uint8).view(4, 1, 1, 1)
@@ -119,6 +122,7 @@ def select_kmeans(
         >>> sorted(round(255 * value) for value in chosen.images.flatten().tolist())
         [10, 210]
     """
+    seed = as_seed(seed)
 
     def choose(points: Tensor, count: int, label: int) -> Tensor:
         found = cluster(points, count, generator(seed, "k-means", label))
@@ -159,7 +163,9 @@ def as_distilled(
     )
 
 
-def _check_init(settings: SyntheticSettings) -> None:
+def _check_arguments(images: LabeledImages, settings: SyntheticSettings) -> None:
+    as_instance("images", images, LabeledImages)
+    as_instance("settings", settings, SyntheticSettings)
     if settings.init not in ("real", "mix"):
         raise SettingsError(
             f"init is {settings.init!r}, but real images are selected; choose 'real' or 'mix'."
@@ -187,7 +193,11 @@ def _chosen(
     choose: Callable[[Tensor, int, int], Tensor],
     facts: dict[str, object],
 ) -> DistilledSet:
-    _check_init(settings)
+    _check_arguments(images, settings)
+    if features is not None and not callable(features):
+        raise SettingsError(
+            f"features is of type {type(features).__name__}; give a function of normalised images."
+        )
     factor = settings.factor if settings.init == "mix" else 1
     if images.size % factor:
         raise SettingsError(
@@ -219,10 +229,17 @@ def _class_points(
     images: LabeledImages, index: Tensor, label: int, features: FeatureFunction | None
 ) -> Tensor:
     """Features of some images, float32 of shape (n, d)."""
-    parts = []
+    parts: list[Tensor] = []
     for some in index.split(_CHUNK):
         x = normalize(images.take(some), images.mean, images.std)
-        parts.append((x if features is None else features(x)).flatten(1).float())
+        rows: object = x if features is None else features(x)
+        if not isinstance(rows, Tensor) or rows.shape[:1] != (len(some),) or not rows.numel():
+            found = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise DataError(
+                f"features gives {found} for {len(some)} images; give a function that returns a "
+                "tensor with one row an image, such as a network's features."
+            )
+        parts.append(rows.flatten(1).float() if rows.ndim > 1 else rows[:, None].float())
     points = torch.cat(parts)
     if not bool(torch.isfinite(points).all()):
         raise DataError(

@@ -145,7 +145,7 @@ def initial_pixels(images: LabeledImages, settings: SyntheticSettings, seed: int
     except DataError as error:
         raise DataError(
             f"ipc {ipc} with factor {factor} and init {settings.init!r} needs {ipc * views} real "
-            f"images a class: {error}"
+            f"images a class: {str(error).rstrip('.')}, or set short_classes = 'repeat'."
         ) from None
     real = drawn.float() / 255
     return real if views == 1 else pack(real, ipc, factor)

@@ -66,9 +66,11 @@ class TrainingSettings(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """Images (uint8, or float in [0, 1]) of shape (n, channels, size, size) and labels (n,).
+    """Images (uint8, or float in [0, 1]) of shape (n, channels, size, size) and labels.
 
-    Images may stay on the host while the labels are on the device that trains.
+    Labels are int64 of shape (n,), or float32 probabilities of the classes, of shape (n,
+    n_classes): the loss is the cross-entropy either way. Images may stay on the host while the
+    labels are on the device that trains.
     """
 
     images: Tensor
@@ -177,7 +179,8 @@ def train(
 
 
 def _finite(network: nn.Module) -> bool:
-    return all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+    """Whether all weights and running statistics are; the latter see a bad batch first."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
 
 
 @torch.no_grad()

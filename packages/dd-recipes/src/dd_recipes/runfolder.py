@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from dd_core.checkpoint import write_atomically
+from dd_core.checkpoint import take_lock, write_atomically
 from dd_core.errors import RunError, UserError
 from dd_core.events import Event, PhaseAdvanced, as_record
 
@@ -215,19 +214,11 @@ def _full(path: Path) -> RunError:
 
 
 def _take(lock: IO[str], path: Path) -> None:
-    if sys.platform == "win32":
-        return  # no fcntl: a run folder is not protected against a second run there
-    import fcntl
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EAGAIN):
-            return  # a file system without locks
+    if not take_lock(lock):
         raise UserError(
             f"Another process is running in {path}. Wait until it ends, or give another folder "
             "with --out."
-        ) from None
+        )
 
 
 def _differences(stored: Any, now: Any, path: str = "") -> Iterator[str]:

@@ -18,6 +18,8 @@ from dd_core.images import ImageData, LabeledImages
 
 __all__ = ["build", "labelled"]
 
+_NAMED = 5  # class names in one message
+
 
 def build(
     name: str,
@@ -74,7 +76,8 @@ def labelled(
         used = np.unique(both)
         if len(used) < len(class_names):
             empty = sorted(set(range(len(class_names))) - set(used.tolist()))
-            names = ", ".join(repr(class_names[c]) for c in empty)
+            names = ", ".join(repr(class_names[c]) for c in empty[:_NAMED])
+            names += f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
             listen(Message(f"{name}: no image is labelled {names}; left out", "warning"))
             class_names = [class_names[c] for c in used]
             labels = {title: np.searchsorted(used, part) for title, part in labels.items()}

@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from dd_core._arguments import as_whole
 from dd_core.datasets._normalization import Moments, Normalization
 from dd_core.datasets._square import FoundColour, as_array
 from dd_core.errors import DataError
 from dd_core.events import Listener
 from dd_core.progress import Phase
 
-__all__ = ["Decoded", "Form", "Part", "Store", "decode", "in_memory"]
+__all__ = ["MOST_CLASSES", "Decoded", "Form", "Part", "Store", "decode", "in_memory"]
 
+MOST_CLASSES = 100_000  # a label beyond this is a mistake: names would be made for all before it
 _BLOCK = 128
 Array = np.ndarray[Any, Any]
 Store = Callable[[str, tuple[int, ...], Iterator[Array]], tuple[Array, str]]
@@ -33,6 +35,9 @@ class Form:
     channels: int | None
 
     def __post_init__(self) -> None:
+        for name in ("size", "channels"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, as_whole(name, getattr(self, name)))
         if self.size is not None and self.size < 1:
             raise DataError(f"size is {self.size}; give the pixels of a side, at least 1.")
         if self.channels not in (None, 1, 3):
@@ -124,6 +129,14 @@ def _decode(
             raise DataError(
                 f"The label of {where} is {label!r}; give one integer for each image."
             ) from None
+        if label >= MOST_CLASSES:
+            raise DataError(
+                f"The label of {where} is {label}, so that the classes 0, 1, ..., {label - 1} are "
+                f"expected too and most would be empty; number the labels from 0, below "
+                f"{MOST_CLASSES}."
+            )
+        if label < 0:
+            raise DataError(f"The label of {where} is {label}; number the labels from 0.")
         return as_array(image, where, size=size, gray=gray, strict=strict), label
 
     def whole(title: str, part: Part) -> Decoded:

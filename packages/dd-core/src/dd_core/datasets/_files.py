@@ -14,10 +14,12 @@ def read_bytes(path: Path, way_out: str) -> bytes:
     """The file's content.
 
     Raises:
-        DataError: There is no such file.
+        DataError: There is no such file, or a folder in its place.
     """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file. {way_out}")
     try:
-        return Path(path).read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} is missing. {way_out}") from None
 

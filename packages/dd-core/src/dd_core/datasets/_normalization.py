@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["KNOWN", "Moments"]
+from dd_core._arguments import as_numbers
+from dd_core.errors import SettingsError
+
+__all__ = ["KNOWN", "Moments", "as_normalization"]
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -21,6 +24,27 @@ KNOWN: dict[str, Normalization] = {
     "MNIST": ((0.1307,), (0.3081,)),
     "SVHN": ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
 }
+
+
+def as_normalization(value: object) -> Normalization | None:
+    """The argument ``normalization``: mean and deviation of each channel, or None.
+
+    Raises:
+        SettingsError: It is something else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise SettingsError(
+            f"normalization is {value!r}; give a pair, mean and standard deviation of each "
+            "channel, such as ((0.5,), (0.25,)), or None."
+        )
+    mean, std = (as_numbers(f"normalization[{i}]", part) for i, part in enumerate(value))
+    if len(mean) != len(std) or not all(deviation > 0 for deviation in std):
+        raise SettingsError(
+            f"normalization is {value!r}; give as many deviations as means, all positive."
+        )
+    return mean, std
 
 
 class Moments:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dd_core._arguments import as_path
 from dd_core.datasets._files import read_verified
 from dd_core.datasets._normalization import KNOWN
 from dd_core.errors import DataError
@@ -71,7 +72,7 @@ _HOW_CIFAR10 = _HOW_CIFAR.format(
 _HOW_CIFAR100 = _HOW_CIFAR.format("CIFAR-100", "cifar-100-python", "cifar-100-binary", "CIFAR100")
 
 
-def read_cifar10(root: Path) -> ImageData:
+def read_cifar10(root: Path | str) -> ImageData:
     """Reads CIFAR-10 in the layout that torchvision downloads, or the official binary layout.
 
     Args:
@@ -79,10 +80,11 @@ def read_cifar10(root: Path) -> ImageData:
             folders itself.
 
     Raises:
+        SettingsError: ``root`` is no path.
         DataError: Neither layout is there, or a file is missing or damaged.
     """
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
-    root = Path(root)
+    root = as_path("root", root)
     folders = (root / "cifar-10-batches-py", root / "cifar-10-batches-bin", root)
     *train, test = _batches(folders, names, b"labels", 1, _HOW_CIFAR10, "CIFAR-10")
     pixels, labels = (np.concatenate(parts) for parts in zip(*train, strict=True))
@@ -93,7 +95,7 @@ def read_cifar10(root: Path) -> ImageData:
     )
 
 
-def read_cifar100(root: Path) -> ImageData:
+def read_cifar100(root: Path | str) -> ImageData:
     """Reads CIFAR-100, with its 100 fine classes, in either of its official layouts.
 
     Args:
@@ -101,9 +103,10 @@ def read_cifar100(root: Path) -> ImageData:
             itself.
 
     Raises:
+        SettingsError: ``root`` is no path.
         DataError: Neither layout is there, or a file is missing or damaged.
     """
-    root = Path(root)
+    root = as_path("root", root)
     folders = (root / "cifar-100-python", root / "cifar-100-binary", root)
     parts = _batches(folders, ["train", "test"], b"fine_labels", 2, _HOW_CIFAR100, "CIFAR-100")
     train, test = (_images(part, "CIFAR100", _CIFAR100_CLASSES) for part in parts)

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
+from dd_core._arguments import as_number, as_path, as_seed, as_text
 from dd_core.datasets._build import build
 from dd_core.datasets._decode import Form, Part
-from dd_core.datasets._normalization import Normalization
+from dd_core.datasets._normalization import Normalization, as_normalization
 from dd_core.datasets._square import pillow
 from dd_core.errors import DataError
 from dd_core.events import Listener, ignore
@@ -23,7 +24,7 @@ Listing = list[tuple[Path, int]]  # file and label
 
 
 def read_image_folder(
-    root: Path,
+    root: Path | str,
     *,
     size: int | None = None,
     channels: int | None = None,
@@ -32,7 +33,7 @@ def read_image_folder(
     seed: int = 0,
     name: str | None = None,
     normalization: Normalization | None = None,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     listen: Listener = ignore,
 ) -> ImageData:
     """Reads a tree ``root/train/CLASS/*.jpg`` and ``root/val`` or ``root/test`` likewise.
@@ -61,6 +62,7 @@ def read_image_folder(
         listen: Receives progress.
 
     Raises:
+        SettingsError: An argument is of the wrong type.
         DataError: Folders or classes are missing, images cannot be read, or they differ in size
             and no ``size`` is given.
 
@@ -76,7 +78,12 @@ def read_image_folder(
         >>> data.train.class_names, tuple(data.train.pixels.shape)
         (('cat', 'dog'), (2, 1, 32, 32))
     """
-    root = Path(root)
+    root, seed, form = as_path("root", root), as_seed(seed), Form(size, channels)
+    test = None if test is None else as_text("test", test)
+    held_out = None if held_out is None else as_number("held_out", held_out)
+    name = None if name is None else as_text("name", name)
+    cache = None if cache is None else as_path("cache", cache)
+    normalization = as_normalization(normalization)
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; give one with train/CLASS/*.jpg.")
     class_names, listings = _listings(root, test, held_out, seed)
@@ -84,7 +91,7 @@ def read_image_folder(
         name or root.resolve().name,
         {title: _part(listing) for title, listing in listings.items()},
         class_names,
-        Form(size, channels),
+        form,
         source=[
             class_names,
             {

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dd_core._arguments import as_names, as_path, as_text
 from dd_core.datasets._build import build, labelled
-from dd_core.datasets._decode import Decoded, Form, Part
-from dd_core.datasets._normalization import KNOWN, Moments, Normalization
+from dd_core.datasets._decode import MOST_CLASSES, Decoded, Form, Part
+from dd_core.datasets._normalization import KNOWN, Moments, Normalization, as_normalization
 from dd_core.datasets._square import FoundColour, as_array
-from dd_core.errors import DataError
+from dd_core.errors import DataError, SettingsError
 from dd_core.events import Listener, ignore
 from dd_core.images import ImageData
 
@@ -32,7 +34,7 @@ def from_torchvision(
     class_names: Sequence[str] | None = None,
     name: str | None = None,
     normalization: Normalization | None = None,
-    cache: Path | None = None,
+    cache: Path | str | None = None,
     listen: Listener = ignore,
 ) -> ImageData:
     """Takes any two map-style data sets, such as torchvision's, into `ImageData`.
@@ -64,6 +66,7 @@ def from_torchvision(
         listen: Receives progress.
 
     Raises:
+        SettingsError: An argument is of the wrong type.
         DataError: An item is something else, or images differ in size and no ``size`` is given.
 
     Example:
@@ -74,8 +77,16 @@ def from_torchvision(
     """
     form = Form(size, channels)
     both = {"train": train, "test": test}
-    kind = type(_innermost(train)).__name__
-    names = _class_names(train) if class_names is None else list(class_names)
+    for title, data in both.items():
+        if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
+            raise SettingsError(
+                f"{title} is of type {type(data).__name__}, without len({title}) or {title}[i]; "
+                "give a map-style data set."
+            )
+    kind = type(_innermost(train)).__name__ if name is None else as_text("name", name)
+    cache = None if cache is None else as_path("cache", cache)
+    names = _class_names(train) if class_names is None else as_names("class_names", class_names)
+    normalization = as_normalization(normalization)
     if normalization is None and type(train).__name__ in KNOWN and not _transformed(train):
         known = KNOWN[type(train).__name__]
         normalization = known if channels in (None, len(known[0])) else None
@@ -83,13 +94,13 @@ def from_torchvision(
         whole = {title: _at_once(data, channels) for title, data in both.items()}
         found = {title: part for title, part in whole.items() if part is not None}
         if len(found) == 2 and found["train"].pixels.shape[1:] == found["test"].pixels.shape[1:]:
-            return labelled(name or kind, found, names, normalization, listen)
+            return labelled(kind, found, names, normalization, listen)
     return build(
-        name or kind,
+        kind,
         {title: _part(title, data) for title, data in both.items()},
         names,
         form,
-        source=[_facts(title, data) for title, data in both.items()] if cache else None,
+        source=[_facts(title, data) for title, data in both.items()] if cache is not None else None,
         cache=cache,
         normalization=normalization,
         listen=listen,
@@ -104,11 +115,16 @@ def _innermost(data: Any) -> Any:
 
 
 def _class_names(data: Any) -> list[str] | None:
-    """The names in ``classes``; where a class has several (ImageNet), the first."""
+    """The names in ``classes``; where a class has several (ImageNet), the first.
+
+    ImageNet has two cranes: such names get their label, so that all differ.
+    """
     names = getattr(_innermost(data), "classes", None)
     if names is None:
         return None
-    return [str(entry if isinstance(entry, str) else entry[0]) for entry in names]
+    first = [str(entry if isinstance(entry, str) else entry[0]) for entry in names]
+    times = Counter(first)
+    return [n if times[n] == 1 else f"{n} ({label})" for label, n in enumerate(first)]
 
 
 def _transformed(data: Any) -> bool:
@@ -138,6 +154,8 @@ def _at_once(data: Any, channels: int | None) -> Decoded | None:
         return None
     if labels.shape != (len(pixels),) or labels.dtype.kind not in "iu" or len(data) != len(labels):
         return None
+    if len(labels) and not 0 <= labels.min() <= labels.max() < MOST_CLASSES:
+        return None  # read one by one, so that the message can name the item
     if pixels.ndim == 3:
         pixels = pixels[:, None]
     elif pixels.shape[1] not in (1, 3):

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dd_core.errors import DataError
+from dd_core._arguments import as_count, as_instance, as_number, as_seed, as_whole
+from dd_core.errors import DataError, SettingsError
 from dd_core.images import LabeledImages
 from dd_core.runtime import generator
 
@@ -26,7 +27,9 @@ def subset(images: LabeledImages, indices: Tensor | Sequence[int]) -> LabeledIma
         indices: Positions, from 0 to ``len(images) - 1``, or a mask of shape (n,).
 
     Raises:
-        DataError: A position is outside, or a class is left without images.
+        SettingsError: ``images`` is something else.
+        DataError: ``indices`` are something else, a position is outside, or a class is left
+            without images.
 
     Example:
         >>> whole = LabeledImages(
@@ -35,10 +38,18 @@ def subset(images: LabeledImages, indices: Tensor | Sequence[int]) -> LabeledIma
         >>> subset(whole, [3, 0]).labels.tolist()
         [1, 0]
     """
-    index = torch.as_tensor(indices, device=images.labels.device)
+    as_instance("images", images, LabeledImages)
+    try:
+        index = torch.as_tensor(indices, device=images.labels.device)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise DataError(
+            f"indices are of type {type(indices).__name__} and make no tensor; give integers, or a "
+            f"mask of shape ({len(images)},)."
+        ) from None
     if index.dtype == torch.bool and index.shape == images.labels.shape:
         index = index.nonzero().flatten()
-    if index.ndim != 1 or (len(index) and (index.is_floating_point() or index.dtype == torch.bool)):
+    whole = not (index.is_floating_point() or index.is_complex() or index.dtype == torch.bool)
+    if index.ndim != 1 or (len(index) and not whole):
         raise DataError(
             f"indices are {index.dtype} of shape {tuple(index.shape)}; give integers in one "
             f"dimension, or a mask of shape ({len(images)},)."
@@ -67,8 +78,11 @@ def split_per_class(
         The rest, and what is held out, each in the order of the whole.
 
     Raises:
+        SettingsError: An argument is of the wrong type.
         DataError: A class would be left without images on one side.
     """
+    as_instance("images", images, LabeledImages)
+    n, seed = as_whole("n", n), as_seed(seed)
     if not 1 <= n < images.smallest_class:
         raise DataError(
             f"n is {n}, but the smallest class has {images.smallest_class} images; hold out at "
@@ -92,17 +106,20 @@ def long_tailed_sizes(largest: int, n_classes: int, imbalance_factor: float) -> 
         imbalance_factor: imf, from 1 (balanced) to n_max.
 
     Raises:
+        SettingsError: An argument is of the wrong type, or a number impossible.
         DataError: The factor is below 1, or leaves the last class without images.
 
     Example:
         >>> long_tailed_sizes(5000, 10, 200)
         [5000, 2775, 1540, 854, 474, 263, 146, 81, 45, 25]
     """
-    if not 1 <= imbalance_factor < float("inf"):
-        raise DataError(f"imbalance_factor is {imbalance_factor}; give 1 (balanced) or more.")
+    largest, n_classes = as_count("largest", largest), as_count("n_classes", n_classes)
+    imbalance_factor = as_number("imbalance_factor", imbalance_factor)
+    if imbalance_factor < 1:
+        raise DataError(f"imbalance_factor is {imbalance_factor:g}; give 1 (balanced) or more.")
     if imbalance_factor > largest:
         raise DataError(
-            f"imbalance_factor is {imbalance_factor}, but the largest class has {largest} images, "
+            f"imbalance_factor is {imbalance_factor:g}, but the largest class has {largest} images, "
             "so the smallest would have none; give less."
         )
     last, ratio = max(n_classes - 1, 1), 1 / imbalance_factor
@@ -126,6 +143,7 @@ def long_tailed(images: LabeledImages, imbalance_factor: float, *, seed: int = 4
         seed: Seed of the choice.
 
     Raises:
+        SettingsError: An argument is of the wrong type, or the seed impossible.
         DataError: The factor is below 1 or too large, or a class has fewer images than it needs.
 
     Example:
@@ -135,6 +153,10 @@ def long_tailed(images: LabeledImages, imbalance_factor: float, *, seed: int = 4
         >>> long_tailed(whole, 10).class_sizes
         (50, 5)
     """
+    as_instance("images", images, LabeledImages)
+    seed = as_seed(seed)
+    if seed >= 2**32:
+        raise SettingsError(f"seed is {seed}; NumPy's RandomState takes one below 2**32.")
     sizes = long_tailed_sizes(max(images.class_sizes), images.n_classes, imbalance_factor)
     for label, (there, needed) in enumerate(zip(images.class_sizes, sizes, strict=True)):
         if there < needed:

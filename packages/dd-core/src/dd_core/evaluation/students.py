@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
-from dd_core.checkpoint import fingerprint, write_atomically
-from dd_core.errors import CheckpointError
+from dd_core.checkpoint import fingerprint, load_record, locked, save_record
+from dd_core.errors import DataError
 from dd_core.events import Listener, ignore
 from dd_core.images import LabeledImages
 from dd_core.networks import network_for
@@ -63,7 +63,7 @@ def evaluate(
     network: NetworkSettings,
     settings: StudentSettings,
     *,
-    folder: Path,
+    folder: Path | str,
     seed: int,
     runtime: Runtime,
     listen: Listener = ignore,
@@ -75,31 +75,92 @@ def evaluate(
     The i-th student of two sets starts from the same weights, so sets are compared in pairs.
     The test images choose nothing: the result is the last epoch's.
 
+    Views and test images are normalised with the set's own ``mean`` and ``std``; those of
+    ``test`` are not read. A set with soft labels is trained on with them: the loss of a view is
+    -sum_c p_c log softmax(z)_c. ``dataclasses.replace(data, soft_labels=None)`` is the same set
+    with its labels alone.
+
     Args:
         data: A distilled or selected set.
-        test: Real test images.
+        test: Real test images, of the same classes, size and channels.
         network: The students' architecture.
         settings: Number and training of the students.
-        folder: Where results and unfinished states are kept.
-        seed: Seed of weights, order and augmentation.
+        folder: Where results and unfinished states are kept; one process at a time.
+        seed: Seed of weights, order and augmentation; not negative.
         runtime: Device and precision.
         listen: Receives events.
         phase: Name of the phase in the events.
         checkpoint_seconds: Time between two stored states.
 
     Raises:
-        CheckpointError: The folder belongs to another evaluation, or a file in it is damaged.
+        SettingsError: An argument is of the wrong type, or ``seed`` is negative.
+        DataError: The test images are of other classes, size or channels than the set.
+        CheckpointError: The folder belongs to another evaluation, another process works in it, or
+            a file in it is damaged.
         NonFiniteError: A loss is NaN or infinite.
     """
+    folder, seed = as_path("folder", folder), as_seed(seed)
+    network = as_instance("network", network, NetworkSettings)
+    settings = as_instance("settings", settings, StudentSettings)
+    _check_alike(as_instance("data", data, DistilledSet), as_instance("test", test, LabeledImages))
+    with locked(folder):
+        return _evaluate(
+            data, replace(test, mean=data.mean, std=data.std), network, settings,
+            folder=folder, seed=seed, runtime=runtime, listen=listen, phase=phase,
+            checkpoint_seconds=checkpoint_seconds,
+        )  # fmt: skip
+
+
+def _check_alike(data: DistilledSet, test: LabeledImages) -> None:
+    """Refuses test images that students of the set cannot be tested on.
+
+    Raises:
+        DataError: They are of other classes, in another order, or of other size or channels.
+    """
+    ours, theirs = data.class_names, test.class_names
+    if ours != theirs:
+        same = sorted(ours) == sorted(theirs)
+        place = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), -1)
+        at = f"; label {place} is {ours[place]!r} in data and {theirs[place]!r} in test"
+        raise DataError(
+            f"class_names of test are {'in another order than' if same else 'not'} those of data "
+            f"({len(ours)} classes in data, {len(theirs)} in test{at if place >= 0 else ''}). Give "
+            "test images of the same classes in the same order; where only the names differ, use "
+            "dataclasses.replace(data, class_names=test.class_names)."
+        )
+    shape = (data.images.shape[1], data.images.shape[-1])
+    if shape != (test.channels, test.size):
+        raise DataError(
+            f"test images have {test.channels} channels and {test.size} px, those of data "
+            f"{shape[0]} and {shape[1]} px; give test images of the same size and channels."
+        )
+
+
+def _evaluate(
+    data: DistilledSet,
+    test: LabeledImages,
+    network: NetworkSettings,
+    settings: StudentSettings,
+    *,
+    folder: Path,
+    seed: int,
+    runtime: Runtime,
+    listen: Listener,
+    phase: str,
+    checkpoint_seconds: float,
+) -> Evaluation:
+    """`evaluate` in a folder that is held, of test images that are normalised as the set is."""
     device = runtime.device
     test = test.to(device)
-    images, labels = (t.to(device) for t in data.decoded())
-    training = TrainingSet(images, labels, data.mean, data.std)
+    images, labels = data.decoded()
+    if data.soft_labels is not None:
+        labels = data.soft_targets()
+    training = TrainingSet(images.to(device), labels.to(device), data.mean, data.std)
     key = fingerprint(
         asdict(network), asdict(settings), seed, runtime.dtype, test.fingerprint(),
-        _digest(data),
+        data.fingerprint(),
     )  # fmt: skip
-    records = [_load_record(_path(folder, i), key) for i in range(settings.students)]
+    records = [load_record(_path(folder, i), key=key) for i in range(settings.students)]
     states = [folder / f"student_{i:03d}.unfinished" for i in range(settings.students)]
     begun = [
         (0, 0.0) if record is not None else unfinished_progress(state, key=key)
@@ -172,8 +233,8 @@ def _one_student(
         seed=generator(seed, "student training", number).initial_seed(), runtime=runtime,
         state=state, key=key, checkpoint_seconds=checkpoint_seconds, after_step=after_step,
     )  # fmt: skip
-    record = {"key": key, "curve": facts["curve"], "seconds": facts["seconds"]}
-    write_atomically(_path(folder, number), json.dumps(record).encode())
+    record = {"curve": facts["curve"], "seconds": facts["seconds"]}
+    save_record(_path(folder, number), record, key=key)
     state.unlink(missing_ok=True)
     return record
 
@@ -182,30 +243,6 @@ def _path(folder: Path, number: int) -> Path:
     return folder / f"student_{number:03d}.json"
 
 
-def _load_record(path: Path, key: str) -> dict[str, object] | None:
-    if not path.exists():
-        return None
-    try:
-        record = json.loads(path.read_bytes())
-        found = record["key"]
-        _curve(record)[-1]
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise CheckpointError(
-            f"{path} is damaged ({error!r}); delete it to train the student again."
-        ) from None
-    if found != key:
-        raise CheckpointError(
-            f"{path} belongs to an evaluation with other settings, data or seed. Use another "
-            "folder, or delete this one."
-        )
-    return dict(record)
-
-
 def _curve(record: dict[str, object]) -> list[list[float]]:
     curve = record.get("curve", [])
     return list(curve) if isinstance(curve, list) else []
-
-
-def _digest(data: DistilledSet) -> str:
-    pixels = data.images.detach().cpu().contiguous().numpy().tobytes()
-    return fingerprint(pixels, data.labels.tolist(), data.factor, data.mean, data.std)

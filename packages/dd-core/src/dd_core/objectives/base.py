@@ -97,6 +97,15 @@ class Objective(ABC):
         """
         return torch.empty(0, device=generator.device)
 
+    def loss_bytes(self, n_real: int, n_synthetic: int) -> int:
+        """Bytes that the loss of one class takes beside the features, for `plan_memory`.
+
+        Args:
+            n_real: Real images of the class.
+            n_synthetic: Synthetic images of the class.
+        """
+        return 0
+
     @abstractmethod
     def loss(
         self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice

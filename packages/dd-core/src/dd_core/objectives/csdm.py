@@ -111,6 +111,10 @@ class CSDM(Objective):
         drawn: Tensor = source(generator)
         return drawn
 
+    def loss_bytes(self, n_real: int, n_synthetic: int) -> int:
+        """Angles, cosines and sines of all images at all frequencies, in float32."""
+        return 3 * 4 * max(n_real, n_synthetic) * self.n_frequencies
+
     def loss(
         self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice
     ) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dd_core.errors import SettingsError
 from dd_core.objectives.base import ClassSlice, Features, Objective, Tap
 
 __all__ = ["Matching"]
@@ -79,4 +80,22 @@ class Matching:
     ) -> Tensor:
         """The weighted loss of each class, float32 of shape (classes,)."""
         parts = zip(self.objectives, self.weights, real, synthetic, samples, strict=True)
-        return torch.stack([w * o.loss(r, s, t, classes) for o, w, r, s, t in parts]).sum(0)
+        losses = [(w, _checked(o, o.loss(r, s, t, classes), classes)) for o, w, r, s, t in parts]
+        return torch.stack([weight * loss for weight, loss in losses]).sum(0)
+
+
+def _checked(objective: Objective, loss: Tensor, classes: ClassSlice) -> Tensor:
+    """The loss, if it is one number a class that depends on the synthetic images."""
+    wanted = (classes.stop - classes.start,)
+    shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+    if shape != wanted:
+        raise SettingsError(
+            f"the loss of objective {type(objective).__name__} is {shape} for {wanted[0]} classes; "
+            f"return a tensor of shape {wanted}."
+        )
+    if not loss.requires_grad and torch.is_grad_enabled():
+        raise SettingsError(
+            f"the loss of objective {type(objective).__name__} has no gradient; it must depend on "
+            "the synthetic features by differentiable operations."
+        )
+    return loss.float()

@@ -98,6 +98,11 @@ class MMD(Objective):
             within = (within * n - 1) / (n - 1)  # without the pairs k(x, x) = 1
         return Features(vectors, (within,))
 
+    def loss_bytes(self, n_real: int, n_synthetic: int) -> int:
+        """Distances and kernel values of all pairs, in float32, of each bandwidth."""
+        pairs = n_real * max(n_real, n_synthetic) + n_synthetic**2
+        return 4 * pairs * (1 + 2 * self.n_bandwidths)
+
     def loss(
         self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice
     ) -> Tensor:

@@ -126,6 +126,10 @@ class NCFM(Objective):
         shape = (self.n_frequencies, n_features)
         return self.scale * torch.randn(shape, generator=generator, device=generator.device)
 
+    def loss_bytes(self, n_real: int, n_synthetic: int) -> int:
+        """Angles, cosines and sines of all images at all frequencies, in float32."""
+        return 3 * 4 * max(n_real, n_synthetic) * self.n_frequencies
+
     def loss(
         self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice
     ) -> Tensor:

@@ -1,0 +1,159 @@
+"""Files of the .pt layouts of earlier papers, read without running code that is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dd_core.errors import ArtifactError
+
+__all__ = ["LAYOUTS", "LegacyFile", "read_legacy", "sha256_of"]
+
+LAYOUTS = {
+    "dc": "DC, DSA or DM: a dictionary with 'data'",
+    "idc": "IDC, DANCE or NCFM: [images, labels]",
+    "mtt": "MTT, FTD or DATM: images and labels in two files",
+}
+
+
+@dataclass(frozen=True)
+class LegacyFile:
+    """What a file says."""
+
+    layout: Literal["dc", "idc", "mtt"]
+    images: Tensor
+    labels: Tensor  # (n,) integers, or (n, n_classes) logits
+    files: tuple[Path, ...]
+
+
+def read_legacy(path: Path, experiment: int | None) -> LegacyFile:
+    """Finds the layout of a file or folder, and reads it.
+
+    Args:
+        path: The file; for MTT's layout also the folder of ``images_best.pt``.
+        experiment: Which entry of ``data`` in DC's layout.
+
+    Raises:
+        ArtifactError: It is missing, damaged, of no known layout, or holds other pickled objects;
+            or ``experiment`` does not fit it.
+    """
+    if path.is_dir():
+        path = path / "images_best.pt"
+    content = _load(path)
+    several = isinstance(content, dict) and isinstance(content.get("data"), (list, tuple))
+    if experiment is not None and not several:
+        raise ArtifactError(
+            f"experiment is {experiment}, but {path} is of a layout without experiments; leave it "
+            "out."
+        )
+    if isinstance(content, Tensor):
+        if not path.name.startswith("images"):
+            raise ArtifactError(
+                f"{path} holds one tensor; for MTT's layout give images_*.pt beside labels_*.pt."
+            )
+        beside = path.with_name("labels" + path.name.removeprefix("images"))
+        return _checked(LegacyFile("mtt", content, _load(beside), (path, beside)))
+    if several:
+        runs = content["data"]
+        if experiment is None and len(runs) > 1:
+            raise ArtifactError(
+                f"{path} holds {len(runs)} experiments; give experiment=0 to {len(runs) - 1}."
+            )
+        number = experiment or 0
+        if not 0 <= number < len(runs):
+            raise ArtifactError(f"experiment is {number}, but {path} holds {len(runs)} of them.")
+        content, layout = runs[number], "dc"
+    else:
+        layout = "idc"
+    if not isinstance(content, (list, tuple)) or len(content) != 2:
+        known = "; ".join(LAYOUTS.values())
+        raise ArtifactError(f"{path} has no layout that is known here ({known}).")
+    return _checked(LegacyFile("dc" if layout == "dc" else "idc", content[0], content[1], (path,)))
+
+
+def _checked(legacy: LegacyFile) -> LegacyFile:
+    """The same with float32 images, or an error."""
+    images, labels = legacy.images, legacy.labels
+    fits = all(isinstance(t, Tensor) and t.layout == torch.strided for t in (images, labels))
+    if not fits or images.ndim != 4 or not images.is_floating_point() or not images.numel():
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        kind = images.dtype if isinstance(images, Tensor) else "no tensor"
+        raise ArtifactError(
+            f"{legacy.files[0]} does not hold images and labels: images are {found} ({kind}), not "
+            "floating-point (n, channels, height, width)."
+        )
+    if labels.ndim not in (1, 2) or len(labels) != len(images):
+        raise ArtifactError(
+            f"{legacy.files[-1]} holds labels of shape {tuple(labels.shape)} for {len(images)} "
+            "images."
+        )
+    if not bool(torch.isfinite(images).all()):
+        raise ArtifactError(f"{legacy.files[0]} holds NaN or infinite pixels.")
+    return replace(legacy, images=images.detach().float().contiguous(), labels=labels.detach())
+
+
+def _load(path: Path) -> Any:
+    """Tensors and plain containers of a file; numbers of NumPy are let through, nothing else."""
+    try:
+        if (damaged := _damaged_member(path)) is not None:
+            raise ArtifactError(
+                f"{path} is damaged: the checksum of {damaged} in it is another. Copy it again."
+            )
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except ArtifactError:
+        raise
+    except FileNotFoundError:
+        raise ArtifactError(f"{path} is missing; give the file that the distillation wrote.") from (
+            None
+        )
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except pickle.UnpicklingError as error:
+        if "GLOBAL" not in str(error):  # how a pickle names a class or a function
+            raise ArtifactError(f"{path} is damaged, or no file of torch.save.") from None
+        raise ArtifactError(
+            f"{path} holds pickled objects other than tensors, numbers and lists. Reading them "
+            "could run code, so they are refused; save images and labels as tensors where the "
+            "file was made."
+        ) from None
+    except Exception as error:  # torch raises many kinds for damaged files
+        first = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise ArtifactError(f"{path} is damaged, or no file of torch.save ({first}).") from None
+
+
+def _damaged_member(path: Path) -> str | None:
+    """The first member of a zip whose CRC-32 is not its own; torch.load does not compare them."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return None  # the form without a zip has no checksums
+        with zipfile.ZipFile(file) as members:
+            return members.testzip()
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a pickled NumPy number is made of, under the names of NumPy 1 and 2."""
+    make: Any = np.float64(1).__reduce__()[0]
+    allowed: list[Any] = [np.dtype]
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+
+        def scalar(*parts: Any) -> Any:
+            return make(*parts)
+
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
+        allowed.append(scalar)
+    kinds = ("float64", "float32", "float16", "int64", "int32", "bool")
+    return allowed + [type(np.dtype(kind)) for kind in kinds]
+
+
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
