@@ -33,7 +33,7 @@ from twosample.report import table, write
 
 STUDENTS_IPC1 = StudentSettings(students=5, epochs=2000, evaluations=2)
 STUDENTS_IPC10 = StudentSettings(students=5, epochs=300, evaluations=2)
-STUDENTS_DM = StudentSettings(students=5, epochs=1200, evaluations=2)
+STUDENTS_DM = StudentSettings(students=5, epochs=400, evaluations=2)
 STUDENTS_LONG_TAILED = StudentSettings(students=5, epochs=150, evaluations=2)
 STUDENTS_SHORT = StudentSettings(students=5, epochs=400, evaluations=2)
 
@@ -62,7 +62,7 @@ NCFM_SHORT = replace(NCFM_IPC1, iterations=600)
 LONG_TAILED = replace(NCFM_IPC10, iterations=500)
 """CIFAR-10-LT: the same budget and settings for all objectives."""
 
-# --- DM (its authors' settings, but holding, and fewer iterations), decomposed matching ------------
+# --- DM (settings of its authors, but holding), and decomposed matching on top of it ------------
 
 DM_IPC10 = DistillSettings(
     objectives=(MEANS_TERM,),

@@ -30,7 +30,7 @@ HELD_OUT = 500
 SPLIT_SEED, POOL_SEED, DISTILL_SEED, STUDENT_SEED = 2026, 1, 1, 11
 IMBALANCE = 100
 POOL = PretrainSettings(networks=5, epochs=6, batch_size=128)
-POOL_LONG_TAILED = PretrainSettings(networks=5, epochs=8, batch_size=128)
+POOL_LONG_TAILED = PretrainSettings(networks=4, epochs=8, batch_size=128)
 _SAY_SECONDS = 20.0
 
 

@@ -214,6 +214,9 @@ def test_lists_are_taken_for_tuples():
     data = replace(example(), mean=[0.5, 0.4, 0.3], class_names=["cat", "dog"])
     assert data.mean == (0.5, 0.4, 0.3) and data.class_names == ("cat", "dog")
     assert data.fingerprint() == example().fingerprint()
+    numbers = replace(example(), mean=tuple(np.array([0.5, 0.4, 0.3])), value_range=(0, 1))
+    assert numbers.fingerprint() == example().fingerprint()
+    assert {type(value) for value in (*numbers.mean, *numbers.value_range)} == {float}
 
 
 CHANGES = [
@@ -285,12 +288,14 @@ FAULTS = [
     ({"bound": 0}, "bound is 0; give a whole number"),
     ({"images": np.zeros((4, 3, 8, 8), np.float32)}, "images are of type ndarray"),
     ({"images": torch.zeros(4, 3, 8, 8).to_sparse()}, "give a dense torch.Tensor"),
+    ({"images": torch.zeros(4, 3, 8, 8, device="meta")}, "give a dense torch.Tensor"),
     ({"labels": [0, 0, 1, 1]}, "labels are of type list"),
     ({"soft_labels": np.full((4, 2), 0.5)}, "soft_labels are of type ndarray"),
     ({"mean": 0.5}, "mean is 0.5; give a tuple"),
     ({"std": torch.ones(3)}, "std is tensor.*; give a tuple"),
     ({"mean": ("a",) * 3}, "finite numbers"),
     ({"mean": (True,) * 3}, "finite numbers"),
+    ({"std": (10**400,) * 3}, "finite numbers"),
     ({"class_names": "ab"}, "class_names are 'ab'; give a tuple of texts"),
     ({"class_names": None}, "class_names are None"),
     ({"class_names": ("cat", "cat")}, "class_names hold 'cat' 2 times"),

@@ -153,11 +153,9 @@ def test_writers_of_one_file_do_not_disturb_each_other(tmp_path):
 def test_a_folder_has_one_holder(tmp_path):
     folder = tmp_path / "new" / "run"
     with locked(folder):
-        with pytest.raises(
-            CheckpointError, match=f"Another process works in {re.escape(str(folder))}"
-        ):
-            with locked(folder):
-                pass
+        message = f"Another process works in {re.escape(str(folder))}"
+        with pytest.raises(CheckpointError, match=message), locked(folder):
+            pass
         with locked(tmp_path / "other"):
             pass
     with locked(folder):

@@ -361,7 +361,7 @@ def test_impossible_budget_is_refused_before_anything_runs(
             images, SMALL, network, pool=pool, seed=1, runtime=runtime,
             folder=tmp_path, memory_budget=1000,
         )  # fmt: skip
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 @pytest.mark.parametrize(
@@ -383,3 +383,39 @@ def test_wrong_loss_of_an_own_objective_is_named(
     settings = replace(SMALL, objectives=(Term("dm"),))
     with pytest.raises(SettingsError, match=message):
         Distiller(images, settings, network, pool, runtime=runtime).step(0)
+
+
+def test_swapped_result_is_noticed(images, network, pool, runtime, tmp_path):
+    options = {"pool": pool, "runtime": runtime}
+    for seed in (1, 2):
+        distill(images, SMALL, network, seed=seed, folder=tmp_path / str(seed), **options)
+    (tmp_path / "1" / "distilled").rename(tmp_path / "away")
+    (tmp_path / "2" / "distilled").rename(tmp_path / "1" / "distilled")
+    with pytest.raises(CheckpointError, match="is not the set that this run made"):
+        distill(images, SMALL, network, seed=1, folder=tmp_path / "1", **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"seed": None}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": -1}, "seed"),
+        ({"folder": 5}, "folder"),
+        ({"memory_budget": "2GiB"}, "memory_budget"),
+        ({"runtime": "cpu"}, "runtime"),
+    ],
+)
+def test_wrong_arguments_are_named(change, name, images, network, pool, runtime, tmp_path):
+    options = {"pool": pool, "seed": 1, "runtime": runtime, "folder": tmp_path, **change}
+    with pytest.raises(SettingsError, match=name):
+        distill(images, SMALL, network, **options)
+
+
+def test_a_folder_that_cannot_be_made_is_noticed_at_once(images, network, pool, runtime, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    seen = []
+    with pytest.raises(CheckpointError, match="is a file, or lies in one"):
+        distill(images, SMALL, network, pool=pool, seed=1, runtime=runtime,
+                folder=str(tmp_path / "file" / "sub"), listen=seen.append)  # fmt: skip
+    assert not seen

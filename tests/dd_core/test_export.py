@@ -243,7 +243,7 @@ def test_a_path_that_lies_in_a_file_is_one_error(tmp_path, inside):
         lambda: export_legacy(example(), place, "idc"),
         lambda: export_legacy(example(factor=1), place, "mtt"),
     ):
-        with pytest.raises(ArtifactError, match="file is a file, so .* cannot be made"):
+        with pytest.raises(ArtifactError, match=r"file is a file, so .* cannot be made"):
             call()
     assert (tmp_path / "file").read_text() == "mine"
     with pytest.raises(SettingsError, match="path is 5"):

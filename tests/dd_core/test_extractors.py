@@ -135,6 +135,15 @@ def test_pool_of_images_of_the_same_shape_but_other_content_is_refused(tmp_path,
         pool.require_fit(pool.network, other)  # it does not know its images
 
 
+def test_pool_that_an_older_version_began_is_read(tmp_path, images, pool):
+    pool.save(tmp_path)  # without mean, std and names, as it was before
+    known = replace(pool, mean=images.mean, std=images.std, class_names=images.class_names)
+    known.save(tmp_path / "new")
+    last = "network_001.safetensors"
+    (tmp_path / last).write_bytes((tmp_path / "new" / last).read_bytes())
+    assert ExtractorPool.load(tmp_path).class_names == images.class_names
+
+
 def test_folder_without_a_whole_pool_is_refused(tmp_path, pool):
     with pytest.raises(DataError, match="holds no pool"):
         ExtractorPool.load(tmp_path)

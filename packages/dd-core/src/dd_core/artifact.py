@@ -77,6 +77,8 @@ class DistilledSet:
             if isinstance(value := getattr(self, name), list):
                 object.__setattr__(self, name, tuple(value))
         check_set(self)
+        for name in ("mean", "std", "value_range"):  # numbers of NumPy as Python's
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
         object.__setattr__(self, "provenance", plain_provenance(self.provenance))
 
     def fingerprint(self) -> str:
@@ -92,8 +94,7 @@ class DistilledSet:
             False
         """
         facts = (
-            self.factor, self.decode, self.bound, tuple(map(float, self.mean)),
-            tuple(map(float, self.std)), self.class_names,
+            self.factor, self.decode, self.bound, self.mean, self.std, self.class_names,
         )  # fmt: skip
         digest = hashlib.sha256(repr(facts).encode())
         for tensor in (self.images, self.labels, self.soft_labels):
@@ -194,7 +195,8 @@ class DistilledSet:
     @staticmethod
     def range_of(images: Tensor) -> tuple[float, float]:
         """The ``value_range`` of free pixels: (0, 1), or wider where a pixel lies outside."""
-        return min(0.0, float(images.min())), max(1.0, float(images.max()))
+        pixels = images.detach()
+        return min(0.0, float(pixels.min())), max(1.0, float(pixels.max()))
 
     def save(self, folder: Path | str) -> None:
         """Writes ``distilled.safetensors`` and ``manifest.json`` into a folder, atomically each.

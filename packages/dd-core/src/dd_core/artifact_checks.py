@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +72,7 @@ def _check_types(data: DistilledSet) -> None:
     optional = {} if data.soft_labels is None else {"soft_labels": data.soft_labels}
     tensors = {"images": data.images, "labels": data.labels, **optional}
     for name, value in tensors.items():
-        if not isinstance(value, Tensor) or value.layout != torch.strided:
+        if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
             raise ArtifactError(
                 f"{name} are of type {type(value).__name__}; give a dense torch.Tensor, such as "
                 "torch.as_tensor(...)."
@@ -139,7 +141,8 @@ def _check_range(data: DistilledSet) -> None:
     if not isinstance(allowed, tuple) or len(allowed) != 2 or not _all_finite(allowed):
         raise ArtifactError(f"value_range is {allowed!r:.80}; give two finite numbers.")
     low, high = data.value_range
-    least, most = float(data.images.min()), float(data.images.max())
+    pixels = data.images.detach()
+    least, most = float(pixels.min()), float(pixels.max())
     if least < low - _TOLERANCE or most > high + _TOLERANCE:
         raise ArtifactError(
             f"images run from {least:.4g} to {most:.4g}, outside value_range {data.value_range}; "
@@ -148,9 +151,13 @@ def _check_range(data: DistilledSet) -> None:
         )
 
 
-def _all_finite(values: tuple[float, ...]) -> bool:
-    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
-    return numbers and bool(torch.isfinite(torch.tensor(values, dtype=torch.float64)).all())
+def _all_finite(values: Sequence[object]) -> bool:
+    try:
+        return all(
+            not isinstance(v, bool) and isinstance(v, Real) and math.isfinite(v) for v in values
+        )
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 def _check_decoding(data: DistilledSet) -> None:

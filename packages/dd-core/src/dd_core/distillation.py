@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from dd_core._arguments import as_bytes, as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
-from dd_core.checkpoint import fingerprint, load_state, save_state, write_atomically
+from dd_core.checkpoint import (
+    fingerprint,
+    load_record,
+    load_state,
+    locked,
+    save_record,
+    save_state,
+)
 from dd_core.errors import CheckpointError, NonFiniteError
 from dd_core.events import Listener, Message, ignore
 from dd_core.extractors import ExtractorPool
@@ -53,7 +61,7 @@ def distill(
     network: NetworkSettings,
     *,
     pool: ExtractorPool | None,
-    folder: Path,
+    folder: Path | str,
     seed: int,
     runtime: Runtime,
     listen: Listener = ignore,
@@ -89,6 +97,12 @@ def distill(
         CheckpointError: The folder holds another run, or a damaged file.
         NonFiniteError: The loss is NaN or infinite; the last good state is stored.
     """
+    as_instance("images", images, LabeledImages)
+    as_instance("settings", settings, DistillSettings)
+    as_instance("network", network, NetworkSettings)
+    as_instance("runtime", runtime, Runtime)
+    folder, seed = as_path("folder", folder), as_seed(seed)
+    memory_budget = None if memory_budget is None else as_bytes("memory_budget", memory_budget)
     ranks = ranks or Ranks()
     listen = listen if ranks.first else ignore
     pool = None if settings.extractor == "random" else pool
@@ -96,28 +110,29 @@ def distill(
     key = fingerprint(
         asdict(settings), asdict(network), seed, images.fingerprint(), runtime.dtype,
         None if pool is None else pool.fingerprint(),
-        *([DistilledSet.load(Path(start)).images.numpy().tobytes()] if start else []),
+        *([DistilledSet.load(Path(start)).fingerprint()] if start else []),
     )  # fmt: skip
     name = phase or f"distill {settings.method}"
-    if (complete := _load_complete(folder, key)) is not None:
-        total = settings.iterations
-        Phase(name, total, "iteration", listen, done=total, seconds=complete.seconds)
-        return complete
-    plan = plan_memory(
-        images, settings, network, runtime,
-        networks=1 if pool is None else len(pool), budget=memory_budget, ranks=ranks.size,
-    )  # fmt: skip
-    distiller = Distiller(
-        images, settings, network, pool,
-        seed=seed, runtime=runtime, chunks=plan.chunks, ranks=ranks,
-    )  # fmt: skip
-    if images.smallest_class < settings.batch_real:
-        short = sum(size < settings.batch_real for size in images.class_sizes)
-        text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
-        listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
-    listen(Message(f"memory: {plan.summary}"))
-    run = _Run(distiller, folder, key, name, listen, checkpoint_seconds)
-    return run.to_the_end(network)
+    with locked(folder) if ranks.first else nullcontext():
+        if (complete := _load_complete(folder, key)) is not None:
+            total = settings.iterations
+            Phase(name, total, "iteration", listen, done=total, seconds=complete.seconds)
+            return complete
+        plan = plan_memory(
+            images, settings, network, runtime,
+            networks=1 if pool is None else len(pool), budget=memory_budget, ranks=ranks.size,
+        )  # fmt: skip
+        distiller = Distiller(
+            images, settings, network, pool,
+            seed=seed, runtime=runtime, chunks=plan.chunks, ranks=ranks,
+        )  # fmt: skip
+        if images.smallest_class < settings.batch_real:
+            short = sum(size < settings.batch_real for size in images.class_sizes)
+            text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
+            listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
+        listen(Message(f"memory: {plan.summary}"))
+        run = _Run(distiller, folder, key, name, listen, checkpoint_seconds)
+        return run.to_the_end(network)
 
 
 class _Run:
@@ -164,8 +179,12 @@ class _Run:
         result = _result(distiller, network, progress.seconds)
         if distiller.ranks.first:
             result.distilled.save(self._folder / "distilled")
-            facts = {"key": self._key, "seconds": result.seconds, "history": result.history}
-            write_atomically(self._folder / _COMPLETE, json.dumps(facts).encode())
+            facts = {
+                "seconds": result.seconds,
+                "history": result.history,
+                "distilled": result.distilled.fingerprint(),
+            }
+            save_record(self._folder / _COMPLETE, facts, key=self._key)
             self._state.unlink(missing_ok=True)
         distiller.ranks.barrier()
         progress.finish()
@@ -238,17 +257,13 @@ def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> D
 
 
 def _load_complete(folder: Path, key: str) -> Distillation | None:
-    path = folder / _COMPLETE
-    if not path.exists():
+    facts = load_record(folder / _COMPLETE, key=key)
+    if facts is None:
         return None
-    try:
-        facts = json.loads(path.read_bytes())
-        found, history, seconds = facts["key"], facts["history"], float(facts["seconds"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it to distil again.") from None
-    if found != key:
+    distilled = DistilledSet.load(folder / "distilled")
+    if distilled.fingerprint() != facts["distilled"]:
         raise CheckpointError(
-            f"{path} belongs to a distillation with other settings, data or seed. Use another "
-            "folder, or delete this one."
+            f"{folder / 'distilled'} is not the set that this run made. Put it back, or delete "
+            f"{folder / _COMPLETE} to distil again."
         )
-    return Distillation(DistilledSet.load(folder / "distilled"), history, seconds)
+    return Distillation(distilled, facts["history"], facts["seconds"])

@@ -82,15 +82,17 @@ def read_legacy(path: Path, experiment: int | None) -> LegacyFile:
 def _checked(legacy: LegacyFile) -> LegacyFile:
     """The same with float32 images, or an error."""
     images, labels = legacy.images, legacy.labels
-    fits = all(isinstance(t, Tensor) and t.layout == torch.strided for t in (images, labels))
-    if not fits or images.ndim != 4 or not images.is_floating_point() or not images.numel():
-        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        kind = images.dtype if isinstance(images, Tensor) else "no tensor"
+    if not (_is_plain(images) and images.is_floating_point() and images.ndim == 4):
         raise ArtifactError(
-            f"{legacy.files[0]} does not hold images and labels: images are {found} ({kind}), not "
-            "floating-point (n, channels, height, width)."
+            f"{legacy.files[0]} does not hold images and labels: images are {_kind(images)}, not a "
+            "floating-point tensor of shape (n, channels, height, width)."
         )
-    if labels.ndim not in (1, 2) or len(labels) != len(images):
+    if not _is_plain(labels) or labels.is_complex():
+        raise ArtifactError(
+            f"{legacy.files[-1]} does not hold images and labels: labels are {_kind(labels)}, not "
+            "a tensor of real numbers."
+        )
+    if labels.ndim not in (1, 2) or len(labels) != len(images) or not labels.numel():
         raise ArtifactError(
             f"{legacy.files[-1]} holds labels of shape {tuple(labels.shape)} for {len(images)} "
             "images."
@@ -98,6 +100,23 @@ def _checked(legacy: LegacyFile) -> LegacyFile:
     if not bool(torch.isfinite(images).all()):
         raise ArtifactError(f"{legacy.files[0]} holds NaN or infinite pixels.")
     return replace(legacy, images=images.detach().float().contiguous(), labels=labels.detach())
+
+
+def _is_plain(value: object) -> bool:
+    """Whether it is a tensor that holds its numbers one by one, and some."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and not value.is_meta
+        and value.numel() > 0
+    )
+
+
+def _kind(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{tuple(value.shape)} ({value.dtype}, {value.layout}, {value.device})"
 
 
 def _load(path: Path) -> Any:

@@ -9,6 +9,7 @@ import torch
 
 from dd_core.errors import SettingsError
 from dd_core.images import LabeledImages
+from dd_core.kernels import amx_in_use
 from dd_core.networks import network_for
 from dd_core.objectives.build import build_matching
 from dd_core.runtime import Runtime
@@ -157,14 +158,17 @@ class _Costs:
         self._features = module.n_features
         self._weights = sum(p.numel() for p in module.parameters()) * 4
         self._copies = 1 + (2 * networks + 1) * (settings.extractor == "blend")
-        shape = (2, images.channels, images.size, images.size)
         matching = build_matching(settings)
         self._matching = matching
         with torch.device("meta"):
             learned = matching.adversaries(module.n_features)
         self._adversary = 3 * 4 * sum(p.numel() for p in learned.parameters())
         self._frequencies = max(getattr(o, "n_frequencies", 0) for o in matching.objectives)
-        self._widest, self._saved = _activations(module, shape, runtime.dtype)
+        if _in_cache(network, runtime, matching.tap):
+            self._widest = self._saved = 3 * self._image * self._item
+        else:
+            shape = (2, images.channels, images.size, images.size)
+            self._widest, self._saved = _activations(module, shape, runtime.dtype)
 
     @property
     def most(self) -> tuple[int, int]:
@@ -202,6 +206,13 @@ class _Costs:
                 "synthetic pass": synthetic,
             },
         )
+
+
+def _in_cache(network: NetworkSettings, runtime: Runtime, tap: str) -> bool:
+    """Whether a kernel takes image by image through the network and stores nothing between."""
+    kernel = runtime.device.type == "cpu" and runtime.precision == "bfloat16" and amx_in_use()
+    convnet = network.architecture == "convnet" and network.norm == "instance"
+    return kernel and convnet and tap == "none" and not runtime.compile
 
 
 def _activations(module: Any, shape: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int]:

@@ -119,8 +119,8 @@ def long_tailed_sizes(largest: int, n_classes: int, imbalance_factor: float) -> 
         raise DataError(f"imbalance_factor is {imbalance_factor:g}; give 1 (balanced) or more.")
     if imbalance_factor > largest:
         raise DataError(
-            f"imbalance_factor is {imbalance_factor:g}, but the largest class has {largest} images, "
-            "so the smallest would have none; give less."
+            f"imbalance_factor is {imbalance_factor:g}, but the largest class has {largest} "
+            "images, so the smallest would have none; give less."
         )
     last, ratio = max(n_classes - 1, 1), 1 / imbalance_factor
     return [max(1, int(largest * ratio ** (c / last))) for c in range(n_classes)]
