@@ -8,7 +8,7 @@ import torch
 from dd_core import LabeledImages, NetworkSettings, Runtime
 from dd_core.extractors import ExtractorPool
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # the tensors are small; threads would only wait for each other
 
 
 def blobs(n_per_class: int, *, classes: int = 3, size: int = 16, seed: int = 0) -> LabeledImages:

@@ -55,8 +55,8 @@ class Chunks:
 class MemoryPlan:
     """What a run needs, in bytes, as far as its own tensors go.
 
-    The figures are computed from the shapes of all tensors that live at the same time. On the CPU
-    they were 0.9 to 1.15 of the measured growth of the process; on CUDA the context is not in them.
+    The figures are computed from the shapes of all tensors that live at the same time. On CUDA the
+    context is not in them.
 
     Attributes:
         chunks: Images computed at once.
