@@ -54,7 +54,7 @@ print(peak() - before, plan.total)
 @pytest.mark.parametrize("arguments", [(1, 16, 256), (10, 128, 4096)])
 def test_plan_is_near_to_what_a_process_takes(arguments):
     command = [sys.executable, "-c", MEASURE, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     taken, planned = map(int, done.stdout.split())
     assert 0.6 < planned / taken < 1.7, (planned, taken)
 

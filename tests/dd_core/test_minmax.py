@@ -308,9 +308,9 @@ class Lockstep(Ranks):
         barrier, slots = _SHARED["barrier"], _SHARED["slots"]
         assert isinstance(barrier, threading.Barrier)
         slots[self.rank] = tensor
-        barrier.wait(20)
+        barrier.wait(120)
         total = sum(slots.values())
-        barrier.wait(20)
+        barrier.wait(120)
         return total.clone()
 
 
@@ -324,7 +324,7 @@ def lockstep(ranks, functions):
     _SHARED.update(barrier=threading.Barrier(len(ranks)), slots={})
     with ThreadPoolExecutor(len(ranks)) as executor:
         for future in [executor.submit(function) for function in functions]:
-            future.result(60)
+            future.result(300)
 
 
 def test_sgd_rate_is_not_scaled(images, network, pool, runtime):

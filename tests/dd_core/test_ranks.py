@@ -43,7 +43,7 @@ def listen(event):
     if how == "stopped" and advanced and event.done >= iterations:
         raise RuntimeError("enough for now")
 
-with join_ranks(timeout_seconds=60) as ranks:
+with join_ranks(timeout_seconds=250) as ranks:
     if how == "broken" and ranks.rank == 1:
         raise ValueError("this rank has no luck")
     distill(
@@ -68,7 +68,7 @@ def script(tmp_path):
                    str(path), str(folder), str(iterations), how]  # fmt: skip
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.run(
-            command, capture_output=True, text=True, timeout=120, env=environment, check=False
+            command, capture_output=True, text=True, timeout=300, env=environment, check=False
         )
 
     return start

@@ -222,7 +222,7 @@ def test_ctrl_c_says_how_to_go_on(
     while not (folder / "pool").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=120)
+    _, log = process.communicate(timeout=300)
     assert process.returncode == 130, log
     assert "Run the same command again" in log
     assert "Traceback" not in log
