@@ -68,6 +68,8 @@ FIELDS = [(value, field.name) for value in ALL for field in fields(value)]
         (StudentSettings, {"students": 0}),
         (StudentSettings, {"gamma": -1}),
         (StudentSettings, {"weight_decay": -1.0}),
+        (StudentSettings, {"momentum": 1.0}),
+        (StudentSettings, {"optimizer": "lion"}),
         (StudentSettings, {"evaluations": 0}),
     ],
 )

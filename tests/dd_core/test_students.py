@@ -75,11 +75,13 @@ def test_one_student_has_no_deviation():
     assert str(Evaluation((50.0,), (51.0,), (((1.0, 50.0),),), 1.0).std) == "nan"
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_interrupted_evaluation_resumes_to_the_same_result(
-    data, test_images, network, runtime, tmp_path
+    data, test_images, network, runtime, tmp_path, optimizer
 ):
     options = {"seed": 0, "runtime": runtime, "checkpoint_seconds": 0.0}
-    whole = evaluate(data, test_images, network, QUICK, folder=tmp_path / "whole", **options)
+    quick = replace(QUICK, optimizer=optimizer)
+    whole = evaluate(data, test_images, network, quick, folder=tmp_path / "whole", **options)
     for stop_at in (5, 14, 20):
 
         def listen(event, stop_at=stop_at):
@@ -88,13 +90,13 @@ def test_interrupted_evaluation_resumes_to_the_same_result(
 
         with pytest.raises(Stop):
             evaluate(
-                data, test_images, network, QUICK,
+                data, test_images, network, quick,
                 folder=tmp_path / "parts", listen=listen, **options,
             )  # fmt: skip
-    parts = evaluate(data, test_images, network, QUICK, folder=tmp_path / "parts", **options)
+    parts = evaluate(data, test_images, network, quick, folder=tmp_path / "parts", **options)
     assert parts.curves == whole.curves and parts.last == whole.last
     (tmp_path / "parts" / "student_000.unfinished").write_bytes(b"left by a kill")
-    again = evaluate(data, test_images, network, QUICK, folder=tmp_path / "parts", **options)
+    again = evaluate(data, test_images, network, quick, folder=tmp_path / "parts", **options)
     assert again == parts
 
 
@@ -257,3 +259,19 @@ def test_students_of_two_sets_start_from_the_same_weights(
     assert results[0].last == results[1].last
     record = json.loads((tmp_path / "a" / "student_000.json").read_text())
     assert record["facts"]["curve"][0][0] == 1.0
+
+
+def test_the_optimiser_is_the_one_that_is_asked_for():
+    """One step of plain SGD without momentum is w - lr (gradient + decay w)."""
+    from dd_core.evaluation.students import _optimizer
+
+    layer = torch.nn.Linear(2, 1, bias=False)
+    before = layer.weight.detach().clone()
+    settings = StudentSettings(optimizer="sgd", learning_rate=0.5, momentum=0.0, weight_decay=0.1)
+    optimizer = _optimizer(layer, settings)
+    layer(torch.tensor([[1.0, 2.0]])).sum().backward()
+    optimizer.step()
+    expected = before - 0.5 * (torch.tensor([[1.0, 2.0]]) + 0.1 * before)
+    torch.testing.assert_close(layer.weight.detach(), expected)
+    assert type(_optimizer(layer, replace(settings, optimizer="adam"))) is torch.optim.Adam
+    assert type(_optimizer(layer, replace(settings, optimizer="adamw"))) is torch.optim.AdamW

@@ -329,8 +329,10 @@ class StudentSettings:
         steps: Optimiser steps instead of ``epochs``, so that sets of different sizes are trained
             alike; 0 means that ``epochs`` counts.
         batch_size: Images a step, at most the size of the set.
-        learning_rate: AdamW learning rate.
-        weight_decay: AdamW weight decay.
+        optimizer: ``adamw`` (NCFM), ``adam`` or ``sgd`` (DC, DM, DDM).
+        learning_rate: Learning rate.
+        momentum: SGD momentum.
+        weight_decay: Weight decay.
         milestones: Fractions of the training at which the rate is multiplied by ``gamma``.
         gamma: Factor of the learning rate at each milestone.
         augmentation: Strategy string, see `dd_core.augment`.
@@ -342,7 +344,9 @@ class StudentSettings:
     epochs: int = 2000
     steps: int = 0
     batch_size: int = 128
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 1e-3
+    momentum: float = 0.9
     weight_decay: float = 0.01
     milestones: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8)
     gamma: float = 0.5
@@ -357,5 +361,6 @@ class StudentSettings:
         _at_least("steps", self.steps, 0)
         Augmentation.parse(self.augmentation)
         _positive("learning_rate", self.learning_rate)
+        _momentum(self.momentum)
         _positive("gamma", self.gamma)
         _training_common(self.milestones, self.cutmix, self.weight_decay)

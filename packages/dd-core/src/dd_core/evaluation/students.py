@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dd_core._arguments import as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
@@ -208,12 +208,7 @@ def _one_student(
 ) -> dict[str, object]:
     start = generator(seed, "student", number).initial_seed()
     student = network_for(test, network, start).to(runtime.device)
-    optimizer = torch.optim.AdamW(
-        student.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    optimizer = _optimizer(student, settings)
     steps = total_steps(len(training), settings)
     count = min(settings.evaluations, steps)
     moments = {round(steps * (i + 1) / count) for i in range(count)}
@@ -237,6 +232,15 @@ def _one_student(
     save_record(_path(folder, number), record, key=key)
     state.unlink(missing_ok=True)
     return record
+
+
+def _optimizer(student: nn.Module, s: StudentSettings) -> torch.optim.Optimizer:
+    if s.optimizer == "sgd":
+        return torch.optim.SGD(
+            student.parameters(), s.learning_rate, s.momentum, weight_decay=s.weight_decay
+        )
+    kind = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
+    return kind(student.parameters(), s.learning_rate, weight_decay=s.weight_decay, fused=True)
 
 
 def _path(folder: Path, number: int) -> Path:
