@@ -1,6 +1,7 @@
 """The recipes that the package carries: every .toml file under ``recipes/``.
 
-Nothing is registered: a file put there is found. Its name (without .toml) is the recipe's.
+Nothing is registered: a file put there is found. Its name (without .toml) is the recipe's. What the
+recipes of a paper have in common stands in ``_shared.toml`` of their folder.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-__all__ = ["Entry", "entries", "find"]
+__all__ = ["Entry", "entries", "find", "find_shared"]
+
+_SHARED = "_shared.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,19 @@ def find(name: str) -> Entry:
     raise _user_error(f"There is no recipe {name!r}. {_advice(name, [e.name for e in known])}")
 
 
+def find_shared(name: str) -> Entry | None:
+    """What the recipes in a folder of the package have in common; None where there is no such.
+
+    Example:
+        >>> find_shared("ncfm").name
+        'ncfm'
+    """
+    if not name.isidentifier():
+        return None
+    path = files("dd_recipes") / "recipes" / name / _SHARED
+    return Entry(name, path.read_text("utf-8")) if path.is_file() else None
+
+
 def _user_error(message: str) -> Exception:
     """The error, imported only now: dd_core brings torch, which listing recipes does not need."""
     from dd_core.errors import UserError
@@ -78,7 +94,7 @@ def _toml_files(folder: Traversable) -> Iterator[Traversable]:
     for item in folder.iterdir():
         if item.is_dir():
             yield from _toml_files(item)
-        elif item.name.endswith(".toml"):
+        elif item.name.endswith(".toml") and item.name != _SHARED:
             yield item
 
 

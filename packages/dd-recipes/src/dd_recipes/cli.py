@@ -1,26 +1,39 @@
 """The command line ``dd-recipes``.
 
 Exit codes: 0 done, 1 a run failed, 2 the command or its input is wrong, 130 stopped by Ctrl-C.
-Nothing heavy is imported before a command needs it.
+Nothing heavy is imported before a command needs it: a command's module is imported when it is
+called, and the list of commands needs none of them.
 """
 
 from __future__ import annotations
 
 import errno
-import sys
+import importlib
 import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import IO, Any
 
 import click
 
 from dd_recipes import __version__
 
-if TYPE_CHECKING:
-    from dd_recipes.results import Results
+__all__ = ["COMMANDS", "Guarded", "main", "translate"]
 
-__all__ = ["main"]
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "list": ("listing:list_recipes", "What recipes there are, and what data they need."),
+        "show": ("show:show", "A recipe's cells: every setting, and where it comes from."),
+        "plan": ("plan:plan", "What would run here: cells, data, time and memory."),
+        "reproduce": ("reproduce:reproduce", "Run a recipe, or go on with a run."),
+        "report": ("report:report", "Print the table of a run and write its report anew."),
+        "distill": ("distill:distill", "Distil images of your own."),
+        "evaluate": ("evaluate:evaluate", "Train networks on a distilled set and test them."),
+        "export": ("export:export", "Write a distilled set as images, .npz or .pt."),
+        "data": ("data:data", "Which data sets are here, and how to get the others."),
+    }
+)
+"""The commands: module and name in ``dd_recipes.commands``, and one line of help."""
 
 
 class Failure(click.ClickException):
@@ -38,6 +51,23 @@ class Failure(click.ClickException):
 
 class Guarded(click.Group):
     """A group whose commands end with one message instead of a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, in the order of the help."""
+        return [*COMMANDS, *(name for name in self.commands if name not in COMMANDS)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, from its module."""
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command = getattr(importlib.import_module(f"dd_recipes.commands.{module}"), name)
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the commands with their lines, without importing their modules."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command and translates what goes wrong."""
@@ -76,133 +106,7 @@ def translate(error: BaseException) -> Failure:
 @click.version_option(__version__, prog_name="dd-recipes")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Reproduce dataset-distillation papers: one command a recipe."""
-
-
-@main.command("list")
-def list_recipes() -> None:
-    """List the recipes."""
-    from dd_recipes.catalog import entries
-
-    known = entries()
-    width = max(len(entry.name) for entry in known)
-    for entry in known:
-        click.echo(f"{entry.name:<{width}}  {entry.title}")
-
-
-@main.command()
-@click.argument("recipe")
-def show(recipe: str) -> None:
-    """Print a recipe's settings (RECIPE: a name from 'list', or a .toml file)."""
-    from dd_recipes.catalog import find
-    from dd_recipes.reader import load_recipe
-
-    entry = find(recipe)
-    load_recipe(entry)
-    click.echo(entry.text, nl=False)
-
-
-def hardware_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --device, --precision and --compile."""
-    for name, choices, text in reversed((
-        ("--device", ["auto", "cpu", "cuda"], "Where to compute."),
-        ("--precision", ["auto", "float32", "bfloat16"], "Type of activations."),
-        ("--compile", ["auto", "on", "off"], "Use torch.compile."),
-    )):  # fmt: skip
-        option = click.option(
-            name, type=click.Choice(choices), default="auto", show_default=True, help=text
-        )
-        command = option(command)
-    return command
-
-
-@main.command()
-@click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
-              help="Run folder.  [default: runs/RECIPE, with -smoke for that budget]")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), metavar="DIR",
-              help="Folder of the data, where a recipe needs one.  [default: data]")  # fmt: skip
-@hardware_options
-@click.option("--seed", type=click.IntRange(min=0), help="Another seed than the recipe's.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-              help="Change a setting, as in students.epochs=100 (repeatable).")  # fmt: skip
-@click.option("--budget", type=click.Choice(["full", "smoke"]), default="full", show_default=True,
-              help="smoke: seconds, to see that all works; its numbers mean nothing.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def reproduce(
-    recipe: str, out: Path | None, data: Path | None, device: str, precision: str, compile: str,
-    seed: int | None, overrides: tuple[str, ...], budget: Literal["full", "smoke"], as_json: bool,
-) -> None:  # fmt: skip
-    """Run a recipe, or go on with a run that was stopped.
-
-    RECIPE is a name from 'list', or a .toml file. The run folder receives settings, log,
-    distilled sets, figures and report; the same command again goes on where the run was.
-    """
-    from dd_recipes.catalog import find
-    from dd_recipes.reader import load_recipe
-
-    extra = (f"seed={seed}",) if seed is not None else ()
-    chosen = load_recipe(find(recipe), budget=budget, overrides=(*overrides, *extra))
-    folder = out or Path("runs") / (chosen.name if budget == "full" else f"{chosen.name}-smoke")
-
-    from rich.console import Console
-
-    log = Console(stderr=True)
-    log.print(f"{chosen.title}\nrun folder: {folder}", markup=False, highlight=False)
-    from dd_recipes.progress import showing
-    from dd_recipes.runner import Hardware, reproduce
-
-    with showing(log) as listen:
-        results = reproduce(
-            chosen, folder, data_root=data, listen=listen, command=_command(),
-            hardware=Hardware(device, precision, compile),
-        )  # fmt: skip
-    _finish(results, folder, as_json=as_json)
-
-
-@main.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def report(run: Path, as_json: bool) -> None:
-    """Print the table of a run folder and write its report anew."""
-    from dd_core.errors import UserError
-    from dd_recipes.results import Results
-    from dd_recipes.runfolder import read_json
-
-    if (run / "run.json").exists() and not (run / "results.json").exists():
-        raise UserError(f"{run} has no complete method yet; give the run's command again.")
-    stored = read_json(run / "results.json")
-    try:
-        results = Results.from_json(stored)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{run / 'results.json'} is damaged or of another version ({error!r}). The command of "
-            "the run writes it anew."
-        ) from None
-    _finish(results, run, as_json=as_json)
-
-
-def _finish(results: Results, folder: Path, *, as_json: bool) -> None:
-    """Writes the report and prints the results."""
-    import json
-
-    from rich.console import Console
-
-    from dd_recipes.report import write_report
-    from dd_recipes.table import print_results
-
-    if as_json:
-        click.echo(json.dumps(results.as_json(), indent=2, ensure_ascii=False))
-    else:
-        print_results(results, Console())
-    page = write_report(results, folder)  # last: a full disk hides no numbers
-    if as_json:
-        return
-    click.echo(f"\nreport: {page}\nfolder: {folder} (settings, log, distilled sets, figures)")
-
-
-def _command() -> list[str]:
-    return ["dd-recipes", *sys.argv[1:]]
+    """Reproduce dataset-distillation papers: one command a table."""
 
 
 if __name__ == "__main__":

@@ -1,30 +1,63 @@
-"""Changes to a recipe before it is checked: ``--set key=value`` and ``--budget smoke``."""
+"""The last layers of a cell: ``--set key=value`` and the smoke budget."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from dd_core.errors import SettingsError
+from dd_recipes.layers import Layer
 
-__all__ = ["SMOKE", "apply_overrides", "slug", "smoke"]
+__all__ = ["Override", "nested", "parse_overrides", "slug", "smoke_layer"]
 
 # A run of seconds that goes through every phase; its accuracies mean nothing.
-SMOKE: Mapping[str, Mapping[str, object]] = {
+_SMOKE: Mapping[str, Mapping[str, object]] = {
     "network": {"width": 16},
     "pretrain": {"networks": 1, "epochs": 1},
-    "students": {"students": 2, "epochs": 6, "steps": 0, "evaluations": 2},
+    "students": {"students": 2, "epochs": 1, "steps": 20, "evaluations": 2},
 }
-SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16}
+_SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16}
+_SMOKE_IPC = 2
 # Options of objectives, wherever a term sets them to more.
-SMOKE_OPTIONS: Mapping[str, int] = {"n_frequencies": 32, "n_components": 2}
+_SMOKE_OPTIONS: Mapping[str, int] = {"n_frequencies": 32, "n_components": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One ``--set``.
+
+    Attributes:
+        text: As it was given.
+        cell: The cell that it is for; empty for all.
+        path: The setting's path within a cell.
+        value: Its value.
+    """
+
+    text: str
+    cell: str
+    path: tuple[str, ...]
+    value: object
+
+    def fits(self, table: Mapping[str, Any]) -> bool:
+        """Whether a cell's settings have the place that the path leads to."""
+        here: Any = table
+        for name in self.path[:-1]:
+            if name == "options":  # a term may leave them out
+                return isinstance(here, Mapping)
+            here = here.get(name) if isinstance(here, Mapping) else None
+        return isinstance(here, Mapping)
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that sets it."""
+        return Layer("--set", {"_source": "command line", **nested(self.path, self.value)})
 
 
 def slug(label: str) -> str:
-    """A method's label as a folder name and as a key for ``--set``.
+    """A label as a folder name and as a name for ``--cells``.
 
     Example:
         >>> slug("Random real, rho = 1")
@@ -33,93 +66,75 @@ def slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
 
 
-def apply_overrides(raw: Mapping[str, Any], pairs: Iterable[str]) -> dict[str, Any]:
-    """A recipe's raw tables with some values replaced.
+def parse_overrides(pairs: Iterable[str]) -> list[Override]:
+    """Reads ``--set`` pairs.
 
     Args:
-        raw: Tables as read from TOML.
-        pairs: ``key=value``, where key is a dotted path such as ``students.epochs`` or
-            ``methods.ncfm.settings.iterations`` (a method by its label in lower case) or
-            ``methods.ncfm.settings.objectives.ncfm.weight`` (a term by its name) and value is
-            TOML; what is not TOML is taken as a string.
+        pairs: ``key=value``, where key is a dotted path such as ``students.epochs`` (all cells),
+            ``cells.NAME.distill.iterations`` (one cell) or ``distill.objectives.ncfm.weight``,
+            and value is TOML; what is not TOML is taken as a string.
 
     Raises:
-        SettingsError: No ``=``, or the path leads nowhere.
+        SettingsError: There is no ``=``, or the path has no section.
 
     Example:
-        >>> apply_overrides({"students": {"epochs": 3}}, ["students.epochs=10"])
-        {'students': {'epochs': 10}}
+        >>> parse_overrides(["cells.ncfm.students.epochs=10"])[0].path
+        ('students', 'epochs')
     """
-    result = deepcopy(dict(raw))
+    found = []
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
+        parts = tuple(part.strip() for part in key.split("."))
+        if not equals or not all(parts):
             raise SettingsError(f"--set {pair!r} is not key=value, as in students.epochs=100.")
-        *parents, last = key.strip().split(".")
-        _descend(result, parents, key.strip())[last] = _parse(value.strip())
-    return result
+        cell = ""
+        if parts[0] == "cells":
+            if len(parts) < 3:
+                raise SettingsError(
+                    f"--set {pair!r} names no setting; write cells.NAME.students.epochs=100."
+                )
+            cell, parts = parts[1], parts[2:]
+        found.append(Override(pair, cell, parts, _parse(value.strip())))
+    return found
 
 
-def smoke(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's raw tables with the smallest budget that still goes through every phase."""
-    result = deepcopy(dict(raw))
-    for section, values in SMOKE.items():
-        _update(result, section, values)
-    methods = result.get("methods")
-    # What is of a wrong type is left as it is: the reader names it.
-    for method in methods if isinstance(methods, list) else []:
-        if isinstance(method, dict) and method.get("kind") == "distill":
-            _update(method, "settings", SMOKE_DISTILL)
-            _shrink_options(method)
-        if isinstance(method, dict) and "published" in method:
-            note = "the smoke budget measures nothing"
-            _update(method, "published", {"comparable": False, "note": note})
-    return result
+def nested(path: Iterable[str], value: object) -> dict[str, Any]:
+    """A value as tables in tables.
+
+    Example:
+        >>> nested(("a", "b"), 1)
+        {'a': {'b': 1}}
+    """
+    first, *rest = path
+    return {first: nested(rest, value) if rest else value}
 
 
-def _update(tables: dict[str, Any], name: str, values: Mapping[str, Any]) -> None:
-    table = tables.setdefault(name, {})
-    if isinstance(table, dict):
-        table.update(values)
+def smoke_layer(table: Mapping[str, Any]) -> Layer:
+    """The smallest budget that still goes through every phase, for a cell's merged settings."""
+    made: dict[str, Any] = {name: dict(values) for name, values in _SMOKE.items()}
+    if isinstance(table.get("student_network"), Mapping):
+        made["student_network"] = {"width": 16}
+    synthetic = table.get("synthetic")
+    ipc = synthetic.get("ipc") if isinstance(synthetic, Mapping) else None
+    if isinstance(ipc, int) and ipc > _SMOKE_IPC:
+        made["synthetic"] = {"ipc": _SMOKE_IPC}
+    distill = table.get("distill")
+    if isinstance(distill, Mapping):
+        made["distill"] = {**_SMOKE_DISTILL, "objectives": dict(_fewer(distill.get("objectives")))}
+    return Layer("smoke budget", {"_source": "smallest run", **made})
 
 
-def _shrink_options(method: Mapping[str, Any]) -> None:
-    settings = method.get("settings")
-    terms = settings.get("objectives") if isinstance(settings, dict) else None
-    for term in terms if isinstance(terms, list) else []:
-        options = term.get("options") if isinstance(term, dict) else None
-        for name, most in SMOKE_OPTIONS.items():
-            value = options.get(name) if isinstance(options, dict) else None
-            if isinstance(options, dict) and isinstance(value, int) and value > most:
-                options[name] = most
-
-
-def _descend(table: dict[str, Any], parents: list[str], key: str) -> dict[str, Any]:
-    here: Any = table
-    for name in parents:
-        if name == "options" and isinstance(here, dict):
-            here.setdefault("options", {})  # a term may leave them out
-        children = _children(here)
-        if name not in children:
-            known = ", ".join(children) or "nothing"
-            raise SettingsError(f"--set {key}: there is no {name!r} here; there is {known}.")
-        here = children[name]
-    if not isinstance(here, dict):
-        raise SettingsError(f"--set {key}: {'.'.join(parents)} is not a table of settings.")
-    return here
-
-
-def _children(here: object) -> dict[str, Any]:
-    """Tables by name; of a list, the methods by the slugs of their labels, the terms by name."""
-    if isinstance(here, dict):
-        return {k: v for k, v in here.items() if isinstance(v, dict | list)}
-    if isinstance(here, list):
-        return {_name(item): item for item in here if isinstance(item, dict)}
-    return {}
-
-
-def _name(item: Mapping[str, Any]) -> str:
-    return slug(str(item["label"])) if "label" in item else str(item.get("name", ""))
+def _fewer(objectives: object) -> Iterable[tuple[str, dict[str, Any]]]:
+    for name, term in objectives.items() if isinstance(objectives, Mapping) else ():
+        options = term.get("options") if isinstance(term, Mapping) else None
+        given = options if isinstance(options, Mapping) else {}
+        fewer = {
+            option: most
+            for option, most in _SMOKE_OPTIONS.items()
+            if isinstance(given.get(option), int) and given[option] > most
+        }
+        if fewer:
+            yield name, {"options": fewer}
 
 
 def _parse(text: str) -> object:

@@ -5,243 +5,282 @@ All mistakes of a file are reported together, each with the path that ``--set`` 
 
 from __future__ import annotations
 
-import difflib
-import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
-
-from pydantic import ConfigDict, ValidationError, create_model
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from dd_core.errors import SettingsError
-from dd_core.settings import (
-    DistillSettings,
-    NetworkSettings,
-    PretrainSettings,
-    StudentSettings,
-    SyntheticSettings,
-)
-from dd_recipes.catalog import Entry
-from dd_recipes.overrides import apply_overrides, slug, smoke
-from dd_recipes.paper import Paper, PublishedValue
-from dd_recipes.recipe import DataSource, Method, Recipe
-from dd_recipes.terms import term_mistakes
+from dd_recipes.catalog import Entry, find_shared
+from dd_recipes.cells import build_cell
+from dd_recipes.checks import check, count, unknown
+from dd_recipes.layers import Layer, layers_for, merge
+from dd_recipes.overrides import Override, parse_overrides, slug, smoke_layer
+from dd_recipes.paper import Claim, Paper, PublishedValue, Reference
+from dd_recipes.recipe import Cell, Recipe
 
-__all__ = ["load_recipe", "read_recipe"]
+__all__ = ["FORMAT", "Budget", "load_recipe", "read_recipe"]
 
-T = TypeVar("T")
-_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+FORMAT = 2
+Budget = Literal["full", "cpu", "smoke"]
 
 
 @dataclass(frozen=True, slots=True)
-class _RawMethod:
-    """A method's table before its settings are checked against its kind."""
-
-    label: str
-    kind: Literal["random", "distill"]
-    settings: dict[str, Any]
-    about: str = ""
-    published: PublishedValue | None = None
-
-    def __post_init__(self) -> None:
-        if not slug(self.label):
-            raise ValueError(f"label is {self.label!r}; it needs a letter or a digit.")
-
-
-@dataclass(frozen=True, slots=True)
-class _RawTerm:
-    """A term's table before its options are checked against its objective."""
+class _RawCell:
+    """A cell's table before its layers are laid."""
 
     name: str
-    weight: float = 1.0
-    options: dict[str, Any] = field(default_factory=dict)
+    row: str
+    column: str
+    about: str = ""
+    x: float | None = None
+    use: list[str] = field(default_factory=list)
+    published: PublishedValue | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if slug(self.name) != self.name or not self.name:
+            raise ValueError(f"name is {self.name!r}; use small letters, digits and hyphens.")
 
 
 @dataclass(frozen=True, slots=True)
 class _RawRecipe:
     """The tables of a file before the settings in them are checked."""
 
+    format: int
     name: str
     title: str
     summary: str
-    data: DataSource
-    network: dict[str, Any]
-    students: dict[str, Any]
-    methods: list[dict[str, Any]]
-    pretrain: dict[str, Any] = field(default_factory=dict)
-    paper: Paper | None = None
+    cells: list[dict[str, Any]]
+    shared: str = ""
+    variants: list[str] = field(default_factory=lambda: ["best"])
+    columns: list[str] = field(default_factory=list)
     seed: int = 0
+    base: dict[str, Any] = field(default_factory=dict)
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    paper: Paper | None = None
 
     def __post_init__(self) -> None:
-        if slug(self.name) != self.name:
+        if slug(self.name) != self.name or not self.name:
             raise ValueError(f"name is {self.name!r}; use small letters, digits and hyphens.")
-        if not self.methods:
-            raise ValueError("there is no [[methods]] table; a recipe needs at least one.")
+        if not self.cells:
+            raise ValueError("there is no [[cells]] table; a recipe needs at least one.")
+        if not self.variants:
+            raise ValueError("variants is empty; name at least one, such as 'best'.")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; it must not be negative.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the recipes of a paper have in common."""
+
+    paper: Paper | None = None
+    base: dict[str, Any] = field(default_factory=dict)
+    presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
 def load_recipe(
-    entry: Entry, *, budget: Literal["full", "smoke"] = "full", overrides: Sequence[str] = ()
+    entry: Entry,
+    *,
+    variant: str | None = None,
+    budget: Budget = "full",
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
 ) -> Recipe:
-    """Reads a recipe of the catalog, with a budget and overrides.
+    """Reads a recipe of the catalog, for a variant and a budget, with overrides.
 
     Args:
         entry: The recipe file.
-        budget: ``smoke`` shrinks everything to a run of seconds.
+        variant: One of the file's variants; None takes the first.
+        budget: ``full``, ``cpu``, or ``smoke``, which shrinks everything to a run of seconds.
         overrides: ``key=value`` pairs, applied last.
+        seed: Another seed than the recipe's.
 
     Raises:
         SettingsError: The file or an override is wrong; the message lists every mistake.
     """
-    try:
-        raw = tomllib.loads(entry.text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"Recipe {entry.name} is not TOML: {error}.") from None
-    if budget == "smoke":
-        raw = smoke(raw)
-    return read_recipe(apply_overrides(raw, overrides), name=entry.name)
+    raw = _tables(entry)
+    if seed is not None:
+        raw["seed"] = seed
+    return read_recipe(
+        raw, name=entry.name, variant=variant, budget=budget, overrides=overrides
+    )  # fmt: skip
 
 
-def read_recipe(raw: Mapping[str, Any], *, name: str) -> Recipe:
-    """Checks a recipe's raw tables.
+def read_recipe(
+    raw: Mapping[str, Any],
+    *,
+    name: str,
+    variant: str | None = None,
+    budget: Budget = "full",
+    overrides: Sequence[str] = (),
+) -> Recipe:
+    """Checks a recipe's raw tables and lays the layers of each cell.
 
     Args:
         raw: Tables as read from TOML.
         name: What error messages call the recipe.
+        variant: One of its variants; None takes the first.
+        budget: Its budget.
+        overrides: ``key=value`` pairs, applied last.
 
     Raises:
         SettingsError: One or more values are missing, unknown, of the wrong type or impossible.
     """
+    _check_format(raw, name)
     mistakes: list[str] = []
-    top = _check(_RawRecipe, raw, "", mistakes)
-    # Where the top is wrong, the tables inside are looked at all the same.
-    tables = raw if top is None else {f.name: getattr(top, f.name) for f in fields(top)}
-    network = _section(NetworkSettings, tables, "network", mistakes)
-    pretrain = _section(PretrainSettings, tables, "pretrain", mistakes)
-    students = _section(StudentSettings, tables, "students", mistakes)
-    methods = _methods(tables.get("methods"), mistakes)
-    if mistakes or not (top and network and pretrain and students):
-        shown = "".join(f"\n  {mistake}" for mistake in mistakes)
-        raise SettingsError(f"Recipe {name} has {_count(len(mistakes))}:{shown}")
+    top = check(_RawRecipe, raw, "", mistakes)
+    if top is None:
+        raise _refusal(name, mistakes)
+    chosen = variant or top.variants[0]
+    if chosen not in top.variants:
+        raise SettingsError(
+            f"Recipe {name} has no variant {chosen!r}; it has {', '.join(top.variants)}."
+        )
+    shared = _shared(top.shared, mistakes)
+    cells = _cells(top, shared, chosen, budget, parse_overrides(overrides), mistakes)
+    columns = tuple(dict.fromkeys((*top.columns, *(cell.column for cell in cells))))
+    references = tuple(_references(top, columns, mistakes))
+    _check_claims(top.claims, [cell.name for cell in cells], mistakes)
+    if mistakes:
+        raise _refusal(name, mistakes)
     return Recipe(
-        name=top.name, title=top.title, summary=top.summary, seed=top.seed, data=top.data,
-        network=network, pretrain=pretrain, students=students, methods=tuple(methods),
-        paper=top.paper,
+        name=top.name, title=top.title, summary=top.summary, seed=top.seed,
+        variants=tuple(top.variants), variant=chosen, budget=budget, cells=tuple(cells),
+        columns=columns, references=references, claims=tuple(top.claims),
+        paper=top.paper or shared.paper,
     )  # fmt: skip
 
 
-def _section(type_: type[T], tables: Mapping[str, Any], key: str, mistakes: list[str]) -> T | None:
-    data = tables.get(key, {})
-    # A section that is no table is a mistake of the top already.
-    return _check(type_, data, key, mistakes) if isinstance(data, dict) else None
+def _refusal(name: str, mistakes: Sequence[str]) -> SettingsError:
+    shown = "".join(f"\n  {mistake}" for mistake in mistakes)
+    return SettingsError(f"Recipe {name} has {count(len(mistakes))}:{shown}")
 
 
-def _methods(raw: object, mistakes: list[str]) -> list[Method]:
-    found: list[Method] = []
-    seen: set[str] = set()
-    for index, table in enumerate(raw if isinstance(raw, list) else []):
-        label = table.get("label") if isinstance(table, dict) else None
-        path = f"methods.{slug(label) if isinstance(label, str) else index + 1}"
-        if path in seen:
-            mistakes.append(f"{path}: two methods have this name; change a label")
-        seen.add(path)
-        checked = _check(_RawMethod, table, path, mistakes)
-        if checked is None:
+def _tables(entry: Entry) -> dict[str, Any]:
+    try:
+        return tomllib.loads(entry.text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"Recipe {entry.name} is not TOML: {error}.") from None
+
+
+def _check_format(raw: Mapping[str, Any], name: str) -> None:
+    found = raw.get("format")
+    if isinstance(found, int) and not isinstance(found, bool) and found > FORMAT:
+        raise SettingsError(
+            f"Recipe {name} is of format {found}, newer than this version of dd-recipes reads "
+            f"({FORMAT}); install a newer dd-recipes."
+        )
+    if found != FORMAT:
+        told = "says no format" if found is None else f"is of format {found!r}"
+        raise SettingsError(
+            f"Recipe {name} {told}; this version reads format {FORMAT}. 'dd-recipes show "
+            "quickstart --file' prints a recipe to start from."
+        )
+
+
+def _shared(name: str, mistakes: list[str]) -> _Shared:
+    if not name:
+        return _Shared()
+    entry = find_shared(name)
+    if entry is None:
+        mistakes.append(f"shared: there is no {name!r}; leave it out, or name a paper's folder")
+        return _Shared()
+    return check(_Shared, _tables(entry), f"shared {name}", mistakes) or _Shared()
+
+
+def _cells(
+    top: _RawRecipe,
+    shared: _Shared,
+    variant: str,
+    budget: Budget,
+    overrides: Sequence[Override],
+    mistakes: list[str],
+) -> list[Cell]:
+    found: list[Cell] = []
+    used: set[str] = set()
+    by_cell: dict[str, list[str]] = {}
+    for index, table in enumerate(top.cells):
+        wrong: list[str] = []
+        label = table.get("name")
+        path = f"cells.{label if isinstance(label, str) and label else index + 1}"
+        raw = check(_RawCell, table, path, mistakes)
+        if raw is None:
             continue
-        settings = _settings(checked, f"{path}.settings", mistakes)
-        if settings is not None:
-            found.append(Method(checked.label, checked.about, settings, checked.published))
+        if raw.name in by_cell:
+            mistakes.append(f"{path}: two cells have this name")
+        layers = list(_layers(top, shared, raw, wrong))
+        merged = merge(laid := layers_for(layers, variant, budget))
+        if budget == "smoke":
+            laid.append(smoke_layer(merged.table))
+            merged = merge(laid)
+        for each in overrides:
+            if each.cell in ("", raw.name) and each.fits(merged.table):
+                used.add(each.text)
+                laid.append(each.layer)
+        cell = build_cell(raw, merge(laid), wrong)
+        by_cell[raw.name] = wrong
+        if cell is not None and not wrong:
+            found.append(cell)
+    mistakes += _grouped(by_cell)
+    mistakes += [_misplaced(o, list(by_cell)) for o in overrides if o.text not in used]
     return found
 
 
-def _settings(
-    method: _RawMethod, path: str, mistakes: list[str]
-) -> DistillSettings | SyntheticSettings | None:
-    data = method.settings
-    if method.kind == "random":
-        chosen = _check(SyntheticSettings, data, path, mistakes)
-        if chosen is not None and chosen.init in ("noise", "file"):
-            mistakes.append(f"{path}.init: {chosen.init} is no choice of real images")
-        return chosen
-    wrong = list(_terms(data.get("objectives"), f"{path}.objectives"))
-    mistakes += wrong
-    if wrong:
-        # Without the wrong terms, the other settings can be judged.
-        data = {key: value for key, value in data.items() if key != "objectives"}
-    return _check(DistillSettings, data, path, mistakes)
+def _layers(
+    top: _RawRecipe, shared: _Shared, cell: _RawCell, mistakes: list[str]
+) -> Iterator[Layer]:
+    yield Layer("shared base", shared.base)
+    yield Layer("base", top.base)
+    known = {**shared.presets, **top.presets}
+    for name in cell.use:
+        if name in known:
+            yield Layer(f"preset {name}", known[name])
+        else:
+            mistakes.append(f"use: {name!r}: {unknown(name, list(known), 'preset')}")
+    yield Layer("cell", cell.set)
 
 
-def _terms(raw: object, path: str) -> Iterator[str]:
-    """The mistakes of the terms, each with the name of its objective in its path."""
-    for index, table in enumerate(raw if isinstance(raw, list) else []):
-        name = table.get("name") if isinstance(table, dict) else None
-        here = f"{path}.{name if isinstance(name, str) and name else index + 1}"
-        mistakes: list[str] = []
-        term = _check(_RawTerm, table, here, mistakes)
-        yield from mistakes
-        if term is not None:
-            judged = term_mistakes(term.name, term.weight, term.options)
-            yield from (f"{here}{words}" for words in judged)
+def _grouped(by_cell: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Each mistake once, with the cells that have it."""
+    cells: dict[str, list[str]] = {}
+    for name, mistakes in by_cell.items():
+        for mistake in mistakes:
+            cells.setdefault(mistake, []).append(name)
+    for mistake, names in cells.items():
+        if len(names) == 1 < len(by_cell) or len(by_cell) == 1:
+            yield f"cells.{names[0]}.{mistake}"
+        else:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            yield f"{mistake} (in {len(names)} cells: {shown})"
 
 
-def _check(type_: type[T], data: object, path: str, mistakes: list[str]) -> T | None:
-    """Builds a dataclass from plain data, or adds to the mistakes.
-
-    Through JSON, pydantic's strict mode takes a list for a tuple and a table for a dataclass,
-    yet neither "3" nor 3.0 nor true for an integer.
-    """
-    model = create_model("Section", __config__=_STRICT, value=(type_, ...))
-    try:
-        checked = model.model_validate_json(json.dumps({"value": data}, default=str))
-    except ValidationError as error:
-        for item in error.errors():
-            inner = [str(part) for part in item["loc"][1:]]
-            where = ".".join([*([path] if path else []), *inner])
-            mistakes.append(f"{where or 'recipe'}: {_explain(type_, inner, dict(item))}")
-        wrong = {item["loc"][1] for item in error.errors() if len(item["loc"]) > 1}
-        if isinstance(data, dict) and wrong and wrong <= data.keys() - _required(type_):
-            # Without the wrong entries, the dataclass itself can judge the others' values.
-            _check(type_, {k: v for k, v in data.items() if k not in wrong}, path, mistakes)
-    except SettingsError as error:
-        mistakes.append(f"{path}: {error}")
-    else:
-        value: T = checked.value  # type: ignore[attr-defined]
-        return value
-    return None
+def _misplaced(override: Override, cells: Sequence[str]) -> str:
+    if override.cell and override.cell not in cells:
+        return f"--set {override.text}: {unknown(override.cell, cells, 'cell')}"
+    parent = ".".join(override.path[:-1])
+    return f"--set {override.text}: no cell has {parent or override.path[0]!r}"
 
 
-def _required(type_: Any) -> set[str]:
-    return {f.name for f in fields(type_) if f.default is f.default_factory is MISSING}
+def _references(
+    top: _RawRecipe, columns: Sequence[str], mistakes: list[str]
+) -> Iterator[Reference]:
+    for row, values in top.references.items():
+        for column, numbers in values.items():
+            path = f"references.{row}.{column}"
+            if column not in columns:
+                mistakes.append(f"{path}: {unknown(column, columns, 'column')}")
+            elif len(numbers) not in (1, 2):
+                mistakes.append(f"{path}: give [mean] or [mean, std]")
+            else:
+                yield Reference(row, column, *numbers)
 
 
-def _explain(type_: type[Any], inner: list[str], item: Mapping[str, Any]) -> str:
-    """One mistake in words, with the value found and what would be right."""
-    kind = item["type"]
-    if kind == "unexpected_keyword_argument":
-        known = _names_at(type_, inner[:-1])
-        close = difflib.get_close_matches(inner[-1], known, n=1, cutoff=0.65)
-        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"unknown setting; {hint}"
-    if kind == "missing":
-        return "missing"
-    if kind == "value_error":
-        return str(item["ctx"]["error"])
-    message = str(item["msg"]).replace("Input should be", "it must be")
-    return f"{item['input']!r} was given; {message}"
-
-
-def _names_at(type_: type[Any], inner: Sequence[str]) -> list[str]:
-    """Names of the settings of the dataclass that a path leads to."""
-    for name in inner:
-        hint = get_type_hints(type_).get(name)
-        options = [t for t in (hint, *getattr(hint, "__args__", ())) if is_dataclass(t)]
-        if not options or not isinstance(options[0], type):
-            return []
-        type_ = options[0]
-    return [f.name for f in fields(type_)]
-
-
-def _count(n: int) -> str:
-    return "a mistake" if n == 1 else f"{n} mistakes"
+def _check_claims(claims: Sequence[Claim], cells: Sequence[str], mistakes: list[str]) -> None:
+    for number, claim in enumerate(claims, 1):
+        for key, name in (("cell", claim.cell), ("against", claim.against)):
+            if name not in cells and (key, name) != ("against", "references"):
+                mistakes.append(f"claims.{number}.{key}: {name!r}: {unknown(name, cells, 'cell')}")

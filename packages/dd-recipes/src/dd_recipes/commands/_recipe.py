@@ -1,0 +1,78 @@
+"""Options of the commands that take a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from dd_recipes.recipe import Recipe
+
+__all__ = ["cell_option", "load", "recipe_options"]
+
+
+def _complete(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from dd_recipes.catalog import entries
+
+    names = [entry.name for entry in entries() if entry.name.startswith(incomplete)]
+    return [CompletionItem(name) for name in names]
+
+
+_OPTIONS = (
+    click.argument("recipe", shell_complete=_complete),
+    click.option("--variant", metavar="NAME",
+                 help="paper, code or best, where a recipe has them.  [default: its first]"),
+    click.option("--budget", type=click.Choice(["full", "cpu", "smoke"]), default="full",
+                 show_default=True,
+                 help="cpu: about an hour a cell on two cores, not comparable with the paper; "
+                 "smoke: seconds, to see that all works; its numbers mean nothing."),
+    click.option("--students", type=click.IntRange(min=1), metavar="N",
+                 help="Students of each cell, in place of the recipe's number."),
+    click.option("--seed", type=click.IntRange(min=0), help="Another seed than the recipe's."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                 help="Change a setting, as in students.epochs=100 or "
+                 "cells.NAME.distill.iterations=500 (repeatable)."),
+)  # fmt: skip
+
+
+def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds RECIPE, --variant, --budget, --students, --seed and --set; `load` takes them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+cell_option = click.option(
+    "--cells", multiple=True, metavar="GLOB",
+    help="Only these cells, as in 'cifar10-*' (repeatable).  [default: all]",
+)  # fmt: skip
+
+
+def load(
+    recipe: str,
+    variant: str | None,
+    budget: Literal["full", "cpu", "smoke"],
+    students: int | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+) -> Recipe:
+    """The recipe that the options describe.
+
+    Raises:
+        UserError: There is no such recipe, or it or an option is wrong.
+    """
+    from dd_recipes.catalog import find
+    from dd_recipes.reader import load_recipe
+
+    extra = (f"students.students={students}",) if students is not None else ()
+    return load_recipe(
+        find(recipe), variant=variant, budget=budget, overrides=(*overrides, *extra), seed=seed
+    )
