@@ -1,20 +1,22 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from dd_core.errors import SettingsError
 from dd_core.objectives import build_objective
-from dd_core.settings import DistillSettings, Term
+from dd_core.settings import Term
 from dd_recipes.catalog import Entry, entries, find
-from dd_recipes.reader import load_recipe, read_recipe
-from dd_recipes.recipe import Recipe
+from dd_recipes.cells import DEFAULT
+from dd_recipes.reader import FORMAT, Budget, load_recipe, read_recipe
+from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.toml import dump
 
 QUICKSTART = find("quickstart")
+BUDGETS: tuple[Budget, ...] = ("full", "cpu", "smoke")
 
 
 def mistakes(*overrides: str) -> list[str]:
@@ -23,65 +25,62 @@ def mistakes(*overrides: str) -> list[str]:
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
+def loaded() -> list[Recipe]:
+    """Every recipe, in each of its variants and budgets."""
+    return [
+        load_recipe(entry, variant=variant, budget=budget)
+        for entry in entries()
+        for variant in tomllib.loads(entry.text)["variants"]
+        for budget in BUDGETS
+    ]
+
+
 def test_every_recipe_loads_and_is_named_as_its_file() -> None:
-    loaded = [load_recipe(entry) for entry in entries()]
-    assert [recipe.name for recipe in loaded] == [entry.name for entry in entries()]
-
-
-def test_every_recipe_loads_with_the_smoke_budget() -> None:
-    for entry in entries():
-        assert load_recipe(entry, budget="smoke").students.epochs <= 10
+    assert [load_recipe(entry).name for entry in entries()] == [entry.name for entry in entries()]
 
 
 def test_every_recipe_names_its_own_command() -> None:
     for entry in entries():
-        header = entry.text.split("\n\n")[0]
-        assert f"dd-recipes reproduce {entry.name}" in header
+        header = entry.text.split("\n\n")[0] + entry.text.split("\n\n")[1]
+        assert f"dd-recipes reproduce {entry.name}" in header, entry.name
 
 
-def unwritten(written: dict[str, Any], value: object, path: str) -> list[str]:
-    """Fields of a settings dataclass, or options, that a recipe leaves to their defaults."""
-    assert is_dataclass(value)
-    found = []
-    for field in fields(value):
-        inner = getattr(value, field.name)
-        if inner is None:
-            continue  # TOML has no null
-        if field.name not in written:
-            found.append(f"{path}.{field.name}")
-        elif is_dataclass(inner):
-            found += unwritten(written[field.name], inner, f"{path}.{field.name}")
-        elif field.name == "objectives":
-            for table, term in zip(written["objectives"], inner, strict=True):
-                found += unwritten(table, term, f"{path}.{term.name}")
-                objective = build_objective(term.name, term.options)
-                found += unwritten(table["options"], objective, f"{path}.{term.name}.options")
+def unwritten(cell: Cell) -> list[str]:
+    """Settings that a cell leaves to dd-core's defaults."""
+    found = [path for path, origin in cell.origins.items() if origin == DEFAULT]
+    for term in cell.distill.objectives if cell.distill else ():
+        known = {f.name for f in fields(build_objective(term.name, term.options))}
+        found += [f"{term.name}.{name}" for name in sorted(known - term.options.keys())]
     return found
 
 
-def test_every_recipe_writes_every_setting_out() -> None:
-    for entry in entries():
-        raw, recipe = tomllib.loads(entry.text), load_recipe(entry)
-        missing = unwritten(raw["network"], recipe.network, "network")
-        missing += unwritten(raw["pretrain"], recipe.pretrain, "pretrain")
-        missing += unwritten(raw["students"], recipe.students, "students")
-        for table, method in zip(raw["methods"], recipe.methods, strict=True):
-            missing += unwritten(table["settings"], method.settings, method.label)
-        assert missing == []
-        assert "seed" in raw
+def test_every_cell_of_every_variant_and_budget_writes_every_setting_out() -> None:
+    recipes = loaded()
+    assert len(recipes) >= 3 * len(entries())
+    for recipe in recipes:
+        for cell in recipe.cells:
+            assert unwritten(cell) == [], (recipe.name, recipe.variant, recipe.budget, cell.name)
+
+
+def test_every_value_of_a_recipe_says_where_it_comes_from() -> None:
+    for recipe in loaded():
+        for cell in recipe.cells:
+            silent = [path for path, origin in cell.origins.items() if not origin.source]
+            assert silent == [], (recipe.name, recipe.variant, cell.name)
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in entries()])
-def test_the_resolved_tables_read_back_as_the_same_recipe(name: str) -> None:
-    recipe = load_recipe(find(name), overrides=["seed=7"])
+def test_the_resolved_tables_read_back_as_the_same_cells(name: str) -> None:
+    recipe = load_recipe(find(name), seed=7)
     again = read_recipe(tomllib.loads(dump(recipe.tables())), name=name)
-    assert again == recipe
+    assert again.cells == recipe.cells
+    assert (again.seed, again.columns, again.claims) == (7, recipe.columns, recipe.claims)
+    assert (again.references, again.paper) == (recipe.references, recipe.paper)
 
 
 def test_an_integer_is_a_number() -> None:
-    assert (
-        load_recipe(QUICKSTART, overrides=["students.learning_rate=1"]).students.learning_rate == 1
-    )
+    (first, *_) = load_recipe(QUICKSTART, overrides=["students.learning_rate=1"]).cells
+    assert first.students.learning_rate == 1
 
 
 def test_all_mistakes_are_reported_with_their_paths() -> None:
@@ -92,9 +91,10 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
         'pretrain.networks="3"',
         "pretrain.learning_rate=nan",
         "data.source=mnist",
-        "methods.ncfm.settings.synthetic.icp=3",
-        "methods.dm.settings.iterations=1.5",
+        "cells.ncfm.synthetic.icp=3",
+        "cells.dm.distill.iterations=1.5",
         "extra=1",
+        "cells.ncfm.kind=distil",
     )
     expected = [
         ("students.epoch:", "did you mean epochs?"),
@@ -102,142 +102,161 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
         ("network.width:", "True was given; it must be a valid integer"),
         ("pretrain.networks:", "'3' was given"),
         ("pretrain.learning_rate:", "finite"),
-        ("data.source:", "'embedded' or 'cifar10'"),
-        ("methods.ncfm.settings.synthetic.icp:", "did you mean ipc?"),
-        ("methods.dm.settings.iterations:", "1.5 was given"),
+        ("data.source:", "'embedded', 'cifar10'"),
+        ("cells.ncfm.synthetic.icp:", "did you mean ipc?"),
+        ("cells.dm.distill.iterations:", "1.5 was given"),
         ("extra:", "unknown setting"),
+        ("cells.ncfm.kind:", "must be one of distill, random"),
     ]
     for path, words in expected:
         assert any(m.startswith(path) and words in m for m in found), (path, found)
-    assert len(found) == len(expected)
+    assert len(found) == len(expected), found
+    assert sum("(in 4 cells: random-real, random-packed, dm, ...)" in m for m in found) == 7
 
 
 def test_paths_in_messages_are_those_of_set() -> None:
-    (mistake,) = mistakes("methods.random-packed.settings.factor=0")
-    assert mistake.startswith("methods.random-packed.settings: factor is 0")
-    recipe = load_recipe(QUICKSTART, overrides=["methods.random-packed.settings.factor=1"])
-    assert recipe.methods[1].synthetic.factor == 1
+    (mistake,) = mistakes("cells.random-packed.synthetic.factor=0")
+    assert mistake.startswith("cells.random-packed.synthetic: factor is 0")
+    recipe = load_recipe(QUICKSTART, overrides=["cells.random-packed.synthetic.factor=1"])
+    assert [cell.synthetic.factor for cell in recipe.cells] == [1, 1, 2, 2]
 
 
-def test_kind_decides_the_settings() -> None:
-    found = mistakes("methods.ncfm.kind=random")
-    assert all(m.startswith("methods.ncfm.settings.") for m in found)
-    assert any("methods.ncfm.settings.iterations: unknown setting" in m for m in found)
+def test_kind_decides_whether_there_is_a_distillation() -> None:
+    recipe = load_recipe(QUICKSTART, overrides=["cells.ncfm.kind=random"])
+    assert recipe.cells[3].distill is None and recipe.cells[2].distill is not None
 
 
 def test_dd_core_judges_what_does_not_go_together() -> None:
-    (mistake,) = mistakes("methods.dm.settings.calibration=1.0")
-    assert mistake.startswith("methods.dm.settings: calibration is 1.0 but extractor is 'random'")
+    (mistake,) = mistakes("cells.dm.distill.calibration=1.0")
+    assert mistake.startswith("cells.dm.distill: calibration is 1.0 but extractor is 'random'")
 
 
-NCFM = "methods.ncfm.settings.objectives"
+TERM = "distill.objectives.ncfm"
 
 
 @pytest.mark.parametrize(
     ("override", "path", "words"),
     [
-        (f"{NCFM}.ncfm.options.alhpa=1", f"{NCFM}.ncfm.options.alhpa", "did you mean alpha?"),
-        (f"{NCFM}.ncfm.options.alpha=2.0", f"{NCFM}.ncfm.options.alpha", "alpha is 2.0"),
-        (f"{NCFM}.ncfm.options.alpha=high", f"{NCFM}.ncfm.options.alpha", "a number"),
-        (f"{NCFM}.ncfm.options.alpha=nan", f"{NCFM}.ncfm.options.alpha", "finite number"),
-        (f"{NCFM}.ncfm.options.alpha=[1]", f"{NCFM}.ncfm.options.alpha", "[1] was given"),
-        (f"{NCFM}.ncfm.options.n_frequencies=8.0", f"{NCFM}.ncfm.options.n_frequencies", "8.0"),
-        (f"{NCFM}.ncfm.options=3", f"{NCFM}.ncfm.options", "3 was given"),
-        (f"{NCFM}.ncfm.wieght=3", f"{NCFM}.ncfm.wieght", "did you mean weight?"),
-        (f"{NCFM}.ncfm.weight=-1", f"{NCFM}.ncfm", "weight is -1"),
-        (f"{NCFM}.ncfm.weight=inf", f"{NCFM}.ncfm.weight", "finite"),
-        (f"{NCFM}.ncfm.name=ncmf", f"{NCFM}.ncmf", "there is no objective 'ncmf'"),
-        (f"{NCFM}=[]", "methods.ncfm.settings", "objectives is empty"),
-        (f"{NCFM}=3", NCFM, "3 was given"),
-        (f"{NCFM}=[3]", f"{NCFM}.1", "3 was given"),
-        (f"{NCFM}=[{{weight=1}}]", f"{NCFM}.1.name", "missing"),
-        (f'{NCFM}=[{{name="dm"}}, {{name="dm"}}]', "methods.ncfm.settings", "only once"),
+        (f"{TERM}.options.alhpa=1", f"{TERM}.options.alhpa", "did you mean alpha?"),
+        (f"{TERM}.options.alpha=2.0", f"{TERM}.options.alpha", "alpha is 2.0"),
+        (f"{TERM}.options.alpha=high", f"{TERM}.options.alpha", "a number"),
+        (f"{TERM}.options.alpha=nan", f"{TERM}.options.alpha", "finite number"),
+        (f"{TERM}.options.alpha=[1]", f"{TERM}.options.alpha", "[1] was given"),
+        (f"{TERM}.options.n_frequencies=8.0", f"{TERM}.options.n_frequencies", "8.0"),
+        (f"{TERM}.options=3", f"{TERM}.options", "3 was given"),
+        (f"{TERM}.wieght=3", f"{TERM}.wieght", "did you mean weight?"),
+        (f"{TERM}.weight=-1", TERM, "weight is -1"),
+        (f"{TERM}.weight=inf", TERM, "finite"),
+        (f"{TERM}.weight=much", f"{TERM}.weight", "must be a number"),
+        (f"cells.ncfm.{TERM}=false", "distill", "objectives is empty"),
+        (f"cells.ncfm.{TERM}=3", TERM, "3 was given"),
+        ("cells.ncfm.distill.objectives=3", "distill.objectives", "3 was given"),
+        ("cells.ncfm.distill.objectives.ncmf.weight=1", "distill.objectives", "no cell has"),
+        ("cells.ncfm.distill.objectives.ncmf={}", "distill.objectives.ncmf", "'ncmf'"),
     ],
 )
 def test_a_mistake_in_a_term_is_reported_once_with_its_path(
     override: str, path: str, words: str
 ) -> None:
     (mistake,) = mistakes(override)
-    assert mistake.startswith(f"{path}: ")
-    assert words in mistake
+    assert mistake.startswith((f"cells.ncfm.{path}: ", "--set"))
+    assert path in mistake and words in mistake
 
 
 def test_options_that_do_not_go_together_are_a_mistake_of_the_options() -> None:
     # Neither alone is wrong: 24 frequencies are not a multiple of the 16 repeats of psi tanh.
-    (mistake,) = mistakes(f"{NCFM}.ncfm.options.psi=tanh", f"{NCFM}.ncfm.options.n_frequencies=24")
-    assert mistake.startswith(f"{NCFM}.ncfm.options: n_frequencies is 24 and repeats is 16")
+    (mistake,) = mistakes(f"{TERM}.options.psi=tanh", f"{TERM}.options.n_frequencies=24")
+    assert mistake.startswith(f"cells.ncfm.{TERM}.options: n_frequencies is 24 and repeats is 16")
 
 
-def test_all_mistakes_of_all_terms_are_reported() -> None:
-    terms = '[{name="ncfm", options={alpha=7, n_frequencies="x"}}, {name="mmm"}]'
-    found = mistakes(f"{NCFM}={terms}", "methods.ncfm.settings.iterations=0")
-    starts = (".ncfm.options.alpha:", ".ncfm.options.n_frequencies:", ".mmm: there is no")
-    expected = [*(f"{NCFM}{start}" for start in starts), "methods.ncfm.settings: iterations is 0"]
-    assert len(found) == len(expected)
-    for start in expected:
-        assert any(mistake.startswith(start) for mistake in found), (start, found)
-
-
-def test_terms_are_set_by_name_and_as_a_whole() -> None:
+def test_terms_are_set_by_name() -> None:
     def objectives(*overrides: str) -> tuple[Term, ...]:
-        settings = load_recipe(QUICKSTART, overrides=overrides).methods[3].settings
-        assert isinstance(settings, DistillSettings)
-        return settings.objectives
+        distill = load_recipe(QUICKSTART, overrides=overrides).cells[3].distill
+        assert distill is not None
+        return distill.objectives
 
-    (term,) = objectives(f"{NCFM}.ncfm.options.n_frequencies=64", f"{NCFM}.ncfm.weight=2")
+    (term,) = objectives(f"{TERM}.options.n_frequencies=64", f"{TERM}.weight=2")
     assert (term.name, term.weight, term.options["n_frequencies"]) == ("ncfm", 2.0, 64)
-    whole = f'{NCFM}=[{{name="dm", weight=0.5}}, {{name="ncfm"}}]'
-    assert objectives(whole) == (Term("dm", 0.5), Term("ncfm"))
-    later = objectives(whole, f"{NCFM}.ncfm.options.alpha=0.7")
-    assert later == (Term("dm", 0.5), Term("ncfm", 1.0, {"alpha": 0.7}))
+    pair = objectives("cells.ncfm.distill.objectives.dm={weight=0.5}")
+    assert [t.name for t in pair] == ["ncfm", "dm"] and pair[1] == Term("dm", 0.5)
+    swapped = objectives("cells.ncfm.distill.objectives.dm={}", f"cells.ncfm.{TERM}=false")
+    assert swapped == (Term("dm"),)
 
 
 @pytest.mark.parametrize("init", ["noise", "file"])
 def test_random_means_real_images(init: str) -> None:
     (mistake,) = mistakes(
-        f"methods.random-real.settings.init={init}",
-        f"methods.random-real.settings.init_file={'a' if init == 'file' else ''}",
+        f"cells.random-real.synthetic.init={init}",
+        f"cells.random-real.synthetic.init_file={'a' if init == 'file' else ''}",
     )
     assert "no choice of real images" in mistake
 
 
-def test_methods_need_different_names() -> None:
-    (mistake,) = mistakes("methods.dm.label=ncfm!")
-    assert "two methods have this name" in mistake
+def changed(**tables: object) -> dict[str, Any]:
+    return {**tomllib.loads(QUICKSTART.text), **tables}
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a = ", "not TOML"), ("", "name: missing"), ("methods = 3", "methods: 3 was given"),
-     ("students = 1", "students: 1 was given")],
+    [("a = ", "not TOML"), ("", "says no format"), ("format = 99", "newer"),
+     ("format = '2'", "of format '2'"), (f"format = {FORMAT}", "name: missing"),
+     (f"format = {FORMAT}\ncells = 3", "cells: 3 was given")],
 )  # fmt: skip
 def test_broken_files(text: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         load_recipe(Entry("broken", text))
 
 
-def test_a_recipe_needs_a_method_a_good_seed_and_a_plain_name() -> None:
-    raw = tomllib.loads(QUICKSTART.text)
-    with pytest.raises(SettingsError, match="at least one"):
-        read_recipe({**raw, "methods": []}, name="x")
-    with pytest.raises(SettingsError, match="seed is -1"):
-        read_recipe({**raw, "seed": -1}, name="x")
-    with pytest.raises(SettingsError, match="small letters"):
-        read_recipe({**raw, "name": "../x"}, name="x")
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"cells": []}, "at least one"),
+        ({"seed": -1}, "seed is -1"),
+        ({"name": "../x"}, "small letters"),
+        ({"variants": []}, "variants is empty"),
+        ({"shared": "nowhere"}, "there is no 'nowhere'"),
+        ({"shared": "../etc"}, "there is no '../etc'"),
+        ({"methods": []}, "methods: unknown setting"),
+        ({"references": {"MTT": {"11 a class": [1.0]}}}, "did you mean 10 a class"),
+        ({"references": {"MTT": {"10 a class": [1.0, 2.0, 3.0]}}}, "give .mean."),
+        (
+            {"claims": [{"text": "t", "source": "s", "cell": "nfcm", "against": "references",
+                         "difference": 1.0}]},
+            "did you mean ncfm",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_around_the_cells_is_checked(tables: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        read_recipe(changed(**tables), name="x")
 
 
-def test_published_values_are_checked() -> None:
-    with pytest.raises(SettingsError, match=r"methods.ncfm.published: n is 1"):
-        load_recipe(find("ncfm-cifar10-ipc1"), overrides=["methods.ncfm.published.n=1"])
+def test_cells_are_checked_one_by_one() -> None:
+    raw = changed()
+    raw["cells"][0]["published"] = {"mean": 49.5, "std": 0.3, "n": 1, "source": "Table"}
+    raw["cells"][1]["use"] = ["nothing"]
+    raw["cells"][2]["name"] = "ncfm"
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(raw, name="x")
+    text = str(caught.value)
+    assert "cells.random-real.published: n is 1" in text
+    assert "cells.random-packed.use: 'nothing': unknown preset; known are none" in text
+    assert "cells.ncfm: two cells have this name" in text
 
 
-def test_computation_ignores_words() -> None:
-    def computed(*overrides: str) -> dict[str, Any]:
-        recipe: Recipe = load_recipe(QUICKSTART, overrides=overrides)
-        return recipe.computation()
+def test_a_variant_that_is_not_there() -> None:
+    with pytest.raises(SettingsError, match="no variant 'paper'; it has best"):
+        load_recipe(QUICKSTART, variant="paper")
 
-    assert computed("title=other", "methods.dm.about=other") == computed()
-    assert computed("students.students=1") != computed()
-    assert computed("methods.dm.settings.hold=2") != computed()
-    assert computed(f"{NCFM}.ncfm.options.alpha=0.6") != computed()
-    assert computed(f"{NCFM}.ncfm.weight=200") != computed()
+
+def test_presets_and_variants_are_laid_in_order() -> None:
+    raw = changed(variants=["paper", "code"])
+    raw["presets"] = {
+        "long": {"_source": "a", "students": {"epochs": 9}},
+        "short": {"students": {"epochs": 2}, "variants": {"code": {"students": {"epochs": 3}}}},
+    }
+    raw["cells"][0]["use"] = ["long", "short"]
+    paper, code = (read_recipe(raw, name="x", variant=v).cells[0] for v in ("paper", "code"))
+    assert (paper.students.epochs, code.students.epochs) == (2, 3)
+    assert paper.origins["students.epochs"].layer == "preset short"
+    assert code.origins["students.epochs"].layer == "preset short, code"
