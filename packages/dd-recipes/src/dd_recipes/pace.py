@@ -1,0 +1,152 @@
+"""How fast this machine trains and distils, from a few steps on random images."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from dd_core.extractors import ExtractorPool
+from dd_core.images import LabeledImages
+from dd_core.minmax import Distiller
+from dd_core.networks import network_for
+from dd_core.runtime import Runtime
+from dd_core.settings import DistillSettings, NetworkSettings, StudentSettings
+from dd_core.training import TrainingSet, train
+
+__all__ = ["Shape", "blank_images", "iteration_seconds", "training_seconds"]
+
+_CLASSES = 2  # of the trial; the cost of an iteration is proportional to the classes
+_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the cost of an image depends on.
+
+    Attributes:
+        network: Architecture.
+        channels: Colour channels.
+        size: Height and width.
+        n_classes: Classes.
+    """
+
+    network: NetworkSettings
+    channels: int
+    size: int
+    n_classes: int
+
+
+def blank_images(shape: Shape, per_class: int, *, random: bool = False) -> LabeledImages:
+    """Images of a data set's size without its content; memory is taken as they are written to.
+
+    Args:
+        shape: Channels, size and classes.
+        per_class: Images of each class.
+        random: Random pixels in place of whatever the memory holds.
+    """
+    n = shape.n_classes * per_class
+    dimensions = (n, shape.channels, shape.size, shape.size)
+    pixels = torch.empty(dimensions, dtype=torch.uint8)
+    if random:
+        pixels.random_(0, 256)
+    labels = torch.arange(shape.n_classes).repeat_interleave(per_class)
+    names = tuple(str(label) for label in range(shape.n_classes))
+    return LabeledImages(
+        pixels, labels, (0.5,) * shape.channels, (0.25,) * shape.channels, names
+    )  # fmt: skip
+
+
+def training_seconds(
+    shape: Shape, batch: int, augmentation: str, cutmix: float, runtime: Runtime
+) -> float:
+    """Seconds to train a network on one image, forward, backward and step: a median of few steps.
+
+    Args:
+        shape: Network and images.
+        batch: Images a step.
+        augmentation: Strategy string.
+        cutmix: Probability of CutMix.
+        runtime: Device and precision.
+    """
+    images = blank_images(replace(shape, n_classes=_CLASSES), batch, random=True)
+    network = network_for(images, shape.network, 0).to(runtime.device)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
+    data = TrainingSet(
+        images.pixels.to(runtime.device), images.labels.to(runtime.device),
+        images.mean, images.std,
+    )  # fmt: skip
+    settings = StudentSettings(
+        steps=_STEPS, batch_size=batch, augmentation=augmentation, cutmix=cutmix
+    )
+    clock = _Clock(runtime)
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            network, optimizer, data, settings, seed=0, runtime=runtime,
+            state=Path(folder) / "state", key="pace", checkpoint_seconds=1e9,
+            after_step=lambda step, loss, facts: clock.lap(),
+        )  # fmt: skip
+    return clock.median() / batch
+
+
+def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:
+    """Seconds of one iteration of a distillation, from a trial with two classes.
+
+    Where an extractor is held for k iterations, the trial goes through the k, so that the forward
+    pass of the real images is counted once for each.
+
+    Args:
+        shape: Extractor and images.
+        settings: The distillation.
+        runtime: Device and precision.
+    """
+    few = replace(shape, n_classes=min(_CLASSES, shape.n_classes))
+    synthetic = settings.synthetic
+    enough = max(settings.batch_real, synthetic.ipc * synthetic.factor**2)
+    images = blank_images(few, enough, random=True)
+    blended = settings.extractor == "blend"
+    pool = (
+        ExtractorPool.random(
+            few.network, channels=few.channels, size=few.size, n_classes=few.n_classes, count=1,
+            seed=0,
+        )
+        if blended
+        else None
+    )  # fmt: skip
+    init = replace(synthetic, init="real", init_file="") if synthetic.init == "file" else synthetic
+    trial = replace(settings, synthetic=init)
+    distiller = Distiller(images, trial, few.network, pool, seed=0, runtime=runtime)
+    cycle = settings.hold
+    distiller.step(0)
+    clock = _Clock(runtime)
+    for iteration in range(1, cycle + 1):  # the last begins the next cycle, as step 0 did this one
+        distiller.step(iteration)
+    clock.lap()
+    return clock.median() / cycle * shape.n_classes / few.n_classes
+
+
+class _Clock:
+    """Laps between calls; the first lap of several, in which things are set up, is left out."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._finish: Callable[[], None] = (
+            torch.cuda.synchronize if runtime.device.type == "cuda" else lambda: None
+        )
+        self._last, self._laps = self._now(), list[float]()
+
+    def _now(self) -> float:
+        self._finish()
+        return time.perf_counter()
+
+    def lap(self) -> None:
+        now = self._now()
+        self._laps.append(now - self._last)
+        self._last = now
+
+    def median(self) -> float:
+        return statistics.median(self._laps[1:] or self._laps)

@@ -1,0 +1,258 @@
+"""What a recipe would do here: cells, data, and an estimate of time and memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dd_core.memory import plan_memory
+from dd_core.runtime import Runtime
+from dd_core.settings import DistillSettings
+from dd_core.training import total_steps
+from dd_recipes.find_data import Found, find_data
+from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
+from dd_recipes.recipe import Cell, Recipe
+from dd_recipes.source_table import SOURCES
+
+__all__ = ["Estimate", "Plan", "make_plan"]
+
+_PATIENCE = 6.0
+"""Seconds of trials; what is left is estimated from the trials that are most alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one cell needs.
+
+    Attributes:
+        name: The cell.
+        row: Its row of the table.
+        column: Its column.
+        data: Name of its data set.
+        found: Whether the images are there.
+        problem: What is missing, and how to get it.
+        pool_seconds: Training of the extractors; 0 where an earlier cell has them.
+        set_seconds: The distillation; 0 where an earlier cell has its set.
+        student_seconds: Training of the students.
+        memory: Bytes at the peak; None where nothing is distilled.
+        measured: Whether the pace of its distillation was tried here, or scaled from another's.
+    """
+
+    name: str
+    row: str
+    column: str
+    data: str
+    found: bool
+    problem: str
+    pool_seconds: float
+    set_seconds: float
+    student_seconds: float
+    memory: int | None
+    measured: bool
+
+    @property
+    def seconds(self) -> float:
+        """All its phases."""
+        return self.pool_seconds + self.set_seconds + self.student_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The estimates of a recipe's cells.
+
+    Attributes:
+        recipe: Name of the recipe.
+        variant: Its variant.
+        budget: Its budget.
+        runtime: Device and precision, one line.
+        cells: One estimate a cell.
+    """
+
+    recipe: str
+    variant: str
+    budget: str
+    runtime: str
+    cells: tuple[Estimate, ...]
+
+    @property
+    def seconds(self) -> float:
+        """All cells whose data are there, one after the other."""
+        return sum(cell.seconds for cell in self.cells if cell.found)
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able form."""
+        cells = [{**asdict(cell), "seconds": cell.seconds} for cell in self.cells]
+        return {**asdict(self), "seconds": self.seconds, "cells": cells}
+
+
+def make_plan(recipe: Recipe, cells: Sequence[Cell], root: Path | None, runtime: Runtime) -> Plan:
+    """Estimates the cells of a recipe from a few steps on this machine.
+
+    Args:
+        recipe: The recipe.
+        cells: Those of its cells that would run.
+        root: Folder given by ``--data``.
+        runtime: Device and precision.
+    """
+    trials = _Trials(runtime)
+    estimates = tuple(_estimates(cells, root, trials))
+    return Plan(recipe.name, recipe.variant, recipe.budget, runtime.summary, estimates)
+
+
+def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Iterator[Estimate]:
+    pools: set[str] = set()
+    sets: set[str] = set()
+    for cell in cells:
+        found = find_data(cell.data, root)
+        work = _Work(cell, found)
+        pool = sets_of = 0.0
+        if cell.needs_pool and work.pool_key not in pools:
+            pools.add(work.pool_key)
+            pool = work.pool_images * trials.training(work, cell.pretrain)
+        measured = True
+        if cell.distill is not None and work.set_key not in sets:
+            sets.add(work.set_key)
+            pace, measured = trials.iteration(work, cell.distill)
+            sets_of = pace * cell.distill.iterations
+        students = work.student_images * trials.training(work, cell.students)
+        if cell.measure == "speed":
+            students = 0.0
+        yield Estimate(
+            name=cell.name, row=cell.row, column=cell.column, data=cell.data.source,
+            found=found.state == "found", problem=found.problem, pool_seconds=pool,
+            set_seconds=sets_of, student_seconds=students, memory=trials.memory(work),
+            measured=measured,
+        )  # fmt: skip
+
+
+class _Work:
+    """How much a cell computes, from its settings and what is known of its data set."""
+
+    def __init__(self, cell: Cell, found: Found) -> None:
+        self.cell = cell
+        source = SOURCES.get(cell.data.source)
+        self.n_classes = (source.classes if source else None) or 10
+        counts = source.counts[0] if source and source.counts else (10_000, 1_000)
+        self.n_train = found.train or counts[0]
+        size = cell.data.size or (source.px if source else 0) or 32
+        channels = 1 if cell.data.source == "embedded" else 3
+        self.shape = Shape(cell.network, channels, size, self.n_classes)
+
+    @cached_property
+    def _tables(self) -> dict[str, Any]:
+        return self.cell.settings()
+
+    @property
+    def pool_key(self) -> str:
+        return json.dumps([self._tables[k] for k in ("data", "network", "pretrain")])
+
+    @property
+    def set_key(self) -> str:
+        names = ("data", "network", "pretrain", "synthetic", "distill")
+        return json.dumps([self._tables[k] for k in names])
+
+    @property
+    def images(self) -> float:
+        """Training images, of a long-tailed set those that are left."""
+        factor = self.cell.data.imbalance_factor
+        if factor == 1:
+            return float(self.n_train)
+        largest, last = self.n_train / self.n_classes, max(1, self.n_classes - 1)
+        return sum(largest * factor ** (-c / last) for c in range(self.n_classes))
+
+    @property
+    def pool_images(self) -> float:
+        """Images that the pool's training goes through."""
+        return self.images * self.cell.pretrain.epochs * self.cell.pretrain.networks
+
+    @property
+    def student_images(self) -> float:
+        """Images that the students' training goes through."""
+        s, views = self.cell.students, self.cell.views * self.n_classes
+        return float(total_steps(views, s) * min(s.batch_size, views) * s.students)
+
+
+class _Trials:
+    """Paces that were tried, each once, as long as there is patience."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._began = time.perf_counter()
+        self._training: dict[tuple[Any, ...], float] = {}
+        self._iteration: dict[tuple[Any, ...], tuple[float, float]] = {}
+        self._memory: dict[tuple[Any, ...], int] = {}
+
+    @property
+    def patient(self) -> bool:
+        return time.perf_counter() - self._began < _PATIENCE
+
+    def training(self, work: _Work, how: Any) -> float:
+        """Seconds an image of training the cell's network, as extractor or student."""
+        student = hasattr(how, "students")
+        network = work.cell.student_network if student else work.cell.network
+        shape = replace(work.shape, network=network)
+        batch = max(1, min(how.batch_size, 128, work.cell.views * work.n_classes))
+        key = (shape, batch)
+        if key not in self._training:
+            self._training[key] = training_seconds(
+                shape, batch, how.augmentation, how.cutmix, self.runtime
+            )
+        return self._training[key]
+
+    def iteration(self, work: _Work, settings: DistillSettings) -> tuple[float, bool]:
+        """Seconds an iteration, and whether they were tried for settings of this cost."""
+        key, load = _cost_key(work, settings), _load(work, settings)
+        alike = [
+            (abs(other - load), pace, other)
+            for known, (pace, other) in self._iteration.items()
+            if known[0] == key[0]
+        ]
+        if key in self._iteration:
+            return self._iteration[key][0], True
+        if alike and not self.patient:
+            _, pace, other = min(alike)
+            return pace * load / other, False
+        pace = iteration_seconds(work.shape, settings, self.runtime)
+        self._iteration[key] = (pace, load)
+        return pace, True
+
+    def memory(self, work: _Work) -> int | None:
+        """Peak bytes of the cell's distillation."""
+        settings = work.cell.distill
+        if settings is None:
+            return None
+        key = (_cost_key(work, settings), work.n_train, work.cell.pretrain.networks)
+        if key not in self._memory:
+            images = blank_images(work.shape, max(1, round(work.n_train / work.n_classes)))
+            self._memory[key] = plan_memory(
+                images, settings, work.cell.network, self.runtime,
+                networks=work.cell.pretrain.networks,
+            ).total  # fmt: skip
+        return self._memory[key]
+
+
+def _cost_key(work: _Work, s: DistillSettings) -> tuple[Any, ...]:
+    """What the cost of an iteration depends on; the first entry is what its pace scales within."""
+    terms = tuple((t.name, json.dumps(_costly(t.options))) for t in s.objectives)
+    return (
+        (work.shape, tuple(t.name for t in s.objectives), s.step, s.extractor),
+        terms, s.synthetic, s.batch_real, s.hold, s.augmentation, s.calibration > 0,
+        s.frequency_draws,
+    )  # fmt: skip
+
+
+def _costly(options: Any) -> dict[str, Any]:
+    """Options that change the cost: not the weights."""
+    return {k: v for k, v in options.items() if not isinstance(v, float)}
+
+
+def _load(work: _Work, s: DistillSettings) -> float:
+    """Images an iteration, a forward pass alone counting a third."""
+    real = min(s.batch_real, work.images / work.n_classes)
+    passes = 2.0 if s.calibration > 0 else 1.0
+    return work.n_classes * (real / s.hold / 3 + passes * work.cell.views)
