@@ -13,9 +13,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dd_recipes.results import Row
+from dd_recipes.rows import Row
 
-__all__ = ["accuracy_chart", "image_grid", "loss_curves", "student_curves"]
+__all__ = [
+    "accuracy_chart",
+    "axis_chart",
+    "image_grid",
+    "label",
+    "loss_curves",
+    "progress_chart",
+    "student_curves",
+]
 
 _REAL = ("#8a8f98", "#b9bec6")
 _DISTILLED = ("#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3")
@@ -30,11 +38,23 @@ _STYLE: dict[Any, Any] = {
 _DPI = 160
 
 
+def label(row: Row, rows: Sequence[Row]) -> str:
+    """A cell in words: its row of the table, and its column where there are several.
+
+    Example:
+        >>> ours, theirs = (Row("a", "NCFM", c, "distill") for c in ("IPC 1", "IPC 10"))
+        >>> label(ours, [ours]), label(ours, [ours, theirs])
+        ('NCFM', 'NCFM, IPC 1')
+    """
+    several = len({other.column for other in rows}) > 1
+    return f"{row.row}, {row.column}" if several else row.row
+
+
 def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
     """Mean accuracies as bars with standard deviations; every student is a point.
 
     Args:
-        rows: The methods, from top to bottom.
+        rows: Measured cells, from top to bottom.
         path: PNG file to write.
     """
     with rc_context(_STYLE):
@@ -57,9 +77,71 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
         furthest = max([*(max(row.last) for row in rows), *_published(rows)])
         for place, row in zip(places, rows, strict=True):
             axes.annotate(f"{row.mean:.1f}", (furthest + 1.5, place), va="center", weight="bold")
-        axes.set(yticks=places, yticklabels=[row.label for row in rows], xlim=(0, furthest + 8),
+        axes.set(yticks=places, yticklabels=[label(row, rows) for row in rows],
+                 xlim=(0, furthest + 8),
                  xlabel="test accuracy after the last epoch, %")  # fmt: skip
         axes.invert_yaxis()
+        _save(figure, path)
+
+
+def axis_chart(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy over the axis of a figure: one line a row, with the paper's values beside.
+
+    Args:
+        rows: Measured cells that have an x.
+        path: PNG file to write.
+    """
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(label_of_line(row, rows), []).append(row)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for (name, points), colour in zip(lines.items(), _cycle(len(lines)), strict=True):
+            points.sort(key=_x)
+            xs = [_x(row) for row in points]
+            axes.errorbar(xs, [row.mean for row in points], yerr=[row.std for row in points],
+                          marker="o", markersize=4, capsize=3, color=colour,
+                          label=name)  # fmt: skip
+            known = [(_x(r), r.published.mean) for r in points if r.published is not None]
+            if known:
+                axes.plot(*zip(*known, strict=True), "--s", markersize=4, color=colour,
+                          markerfacecolor="white", label=f"{name}, paper")  # fmt: skip
+        xs = [_x(row) for row in rows]
+        if min(xs) > 0 and max(xs) / min(xs) > 20:
+            axes.set_xscale("log")
+        axes.set(xlabel="x (see the cells)", ylabel="test accuracy after the last epoch, %")
+        axes.legend(frameon=False, fontsize=9)
+        _save(figure, path)
+
+
+def label_of_line(row: Row, rows: Sequence[Row]) -> str:
+    """The name of a line: the row of the table, and what else its points have in common."""
+    columns = {other.column for other in rows if other.row == row.row}
+    one_a_point = len(columns) == sum(other.row == row.row for other in rows)
+    return row.row if one_a_point or len(columns) == 1 else f"{row.row}, {row.column}"
+
+
+def progress_chart(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy on the way: over the iterations of a distillation, or the classes seen.
+
+    Args:
+        rows: Measured cells that have a curve.
+        path: PNG file to write.
+    """
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        axes = figure.subplots()
+        for row, colour in zip(rows, _cycle(len(rows)), strict=True):
+            xs = [x for x, _ in row.curve]
+            means = [float(np.mean(values)) for _, values in row.curve]
+            axes.plot(xs, means, marker="o", markersize=4, color=colour, label=label(row, rows))
+            axes.fill_between(xs, [min(v) for _, v in row.curve], [max(v) for _, v in row.curve],
+                              color=colour, alpha=0.15, linewidth=0)  # fmt: skip
+        classes = any(row.measure == "continual" for row in rows)
+        axes.set(xlabel="classes seen" if classes else "iterations of distillation",
+                 ylabel="test accuracy, %")  # fmt: skip
+        axes.legend(frameon=False, fontsize=9)
         _save(figure, path)
 
 
@@ -71,19 +153,19 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
         path: PNG file to write.
     """
     kept = {
-        label: {name: values for name, values in losses.items() if len(values) and any(values)}
-        for label, losses in histories.items()
+        title: {name: values for name, values in losses.items() if len(values) and any(values)}
+        for title, losses in histories.items()
     }
     columns = max(len(losses) for losses in kept.values())
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.3 * len(kept)), layout="constrained")
         grid = figure.subplots(len(kept), columns, squeeze=False)
-        for line, (label, losses) in zip(grid, kept.items(), strict=True):
+        for line, (title, losses) in zip(grid, kept.items(), strict=True):
             for axes in line[len(losses) :]:
                 axes.set_axis_off()
             for axes, (name, values) in zip(line, losses.items(), strict=False):
                 _curve_with_mean(axes, np.asarray(values, dtype=float))
-                axes.set_title(f"{label}: {_LOSSES.get(name, name)}", fontsize=10, loc="left")
+                axes.set_title(f"{title}: {_LOSSES.get(name, name)}", fontsize=10, loc="left")
                 axes.set_xlabel("iteration")
         _save(figure, path)
 
@@ -99,20 +181,20 @@ def student_curves(
     """Test accuracy while students train: mean line, and the range over students.
 
     Args:
-        rows: The methods.
-        curves: For each method's label and each student, pairs of epoch and accuracy; the
-            students of a method share the epochs.
+        rows: Measured cells.
+        curves: For each cell's name and each student, pairs of epoch and accuracy; the students
+            of a cell share the epochs.
         path: PNG file to write.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.subplots()
         for row, colour in zip(rows, _colours(rows), strict=True):
-            points = np.asarray(curves[row.label], dtype=float)
+            points = np.asarray(curves[row.name], dtype=float)
             shares, values = 100 * points[0, :, 0] / points[0, -1, 0], points[:, :, 1]
             style = "-" if row.kind == "distill" else "--"
             axes.plot(shares, values.mean(0), style, marker="o", markersize=3, color=colour,
-                      label=row.label)  # fmt: skip
+                      label=label(row, rows))  # fmt: skip
             axes.fill_between(shares, values.min(0), values.max(0), color=colour, alpha=0.15,
                               linewidth=0)  # fmt: skip
         axes.set(xlabel="share of the training, %", ylabel="test accuracy, %")
@@ -137,7 +219,7 @@ def image_grid(
         path: PNG file to write.
         most: Images shown of each class.
     """
-    by_class = [images[labels == label][:most] for label in range(len(class_names))]
+    by_class = [images[labels == number][:most] for number in range(len(class_names))]
     columns = max(len(of_class) for of_class in by_class)
     with rc_context(_STYLE):
         if columns == 1:
@@ -211,8 +293,17 @@ def _curve_with_mean(axes: Axes, values: NDArray[np.float64]) -> None:
 
 
 def _colours(rows: Sequence[Row]) -> list[str]:
-    pools = {"random": iter(_REAL * len(rows)), "distill": iter(_DISTILLED * len(rows))}
-    return [next(pools[row.kind]) for row in rows]
+    real, distilled = iter(_REAL * len(rows)), iter(_DISTILLED * len(rows))
+    return [next(distilled if row.kind == "distill" else real) for row in rows]
+
+
+def _cycle(n: int) -> list[str]:
+    return [_DISTILLED[i % len(_DISTILLED)] for i in range(n)]
+
+
+def _x(row: Row) -> float:
+    assert row.x is not None
+    return row.x
 
 
 def _published(rows: Sequence[Row]) -> list[float]:

@@ -15,14 +15,18 @@ import jinja2
 
 from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import write_atomically
+from dd_core.errors import ArtifactError
 from dd_recipes import figures
-from dd_recipes.results import Results, Row, duration, findings
-from dd_recipes.runfolder import read_json
-from dd_recipes.toml import dump
+from dd_recipes.paper import Paper
+from dd_recipes.results import Results, findings
+from dd_recipes.rows import Row, duration
+from dd_recipes.runfiles import read_json, readable
+from dd_recipes.steps import done_steps
 
-__all__ = ["Picture", "write_report"]
+__all__ = ["Entry", "Picture", "write_report"]
 
 _SHOWN = 5
+_MOST_BARS, _MOST_CURVES, _MOST_GRIDS = 24, 8, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,21 @@ class Picture:
         return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}"
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place of the table.
+
+    Attributes:
+        measured: What was measured; empty where it was not.
+        published: The paper's value; empty where there is none.
+        note: Why nothing was measured; empty where it was.
+    """
+
+    measured: str = ""
+    published: str = ""
+    note: str = ""
+
+
 def write_report(results: Results, folder: Path) -> Path:
     """Writes figures, ``report.md`` and ``report.html`` into a run folder.
 
@@ -61,13 +80,19 @@ def write_report(results: Results, folder: Path) -> Path:
     config = read_json(folder / "config.json")
     environment = read_json(folder / "environment.json")
     (folder / "figures").mkdir(exist_ok=True)
+    paper = config.get("paper")
     context: dict[str, Any] = {
         "results": results,
         "config": config,
-        "settings": dump(config),
+        "paper": Paper(**paper) if paper else None,
+        "settings": (folder / "config.toml").read_text("utf-8"),
         "environment": environment,
         "findings": findings(results),
-        "steps": list(_steps(results, config)),
+        "table": table(results),
+        "data": list(
+            dict.fromkeys((row.data, row.train_images, row.test_images) for row in results.done)
+        ),
+        "steps": done_steps(results, config),
         "charts": list(_charts(results, folder)),
         "grids": list(_grids(results, folder)),
         "published": any(row.published for row in results.rows),
@@ -75,6 +100,20 @@ def write_report(results: Results, folder: Path) -> Path:
     }
     _render("report.md.j2", context, folder / "report.md")
     return _render("report.html.j2", context, folder / "report.html")
+
+
+def table(results: Results) -> dict[str, dict[str, Entry]]:
+    """Rows by name, each with its places by column: first what was measured, then references."""
+    rows: dict[str, dict[str, Entry]] = {}
+    for row in results.rows:
+        published = row.published.text if row.published else ""
+        measured, note = (row.value, "") if row.done else ("", row.status)
+        rows.setdefault(row.row, {})[row.column] = Entry(measured, published, note)
+    for each in results.references:
+        places = rows.setdefault(each.row, {})
+        if each.column not in places:
+            places[each.column] = Entry(published=each.text)
+    return rows
 
 
 def _render(template: str, context: dict[str, Any], target: Path) -> Path:
@@ -90,78 +129,86 @@ def _render(template: str, context: dict[str, Any], target: Path) -> Path:
     return target
 
 
-def _steps(results: Results, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What was done: a name and plain words for each step, from the settings."""
-    network, pool, students = config["network"], config["pretrain"], config["students"]
-    shape = _shape(network)
-    if results.pool_seconds is not None:
-        users = [m["label"] for m in config["methods"] if m["settings"].get("extractor") == "blend"]
-        words = (
-            f"{_plural(pool['networks'], 'network')} ({shape}) {_was(pool['networks'])} trained on "
-            f"the {results.train_images:,} real training images for "
-            f"{_plural(pool['epochs'], 'epoch')}, in {duration(results.pool_seconds)} altogether. "
-            f"Through their features {' and '.join(users)} compare{'s' if len(users) == 1 else ''} "
-            "synthetic and real images."
-        )
-        yield "Extractors", words
-    for row in results.rows:
-        took = f" It took {duration(row.distill_seconds)}." if row.kind == "distill" else ""
-        yield row.label, f"{row.about}{took}"
-    epochs, steps = students["epochs"], students["steps"]
-    length = _plural(steps, "step") if steps else _plural(epochs, "epoch")
-    words = (
-        f"On each small set, {_plural(students['students'], 'new network')} ({shape}, each with "
-        f"its own seed) {_was(students['students'])} trained for {length} and then judged on the "
-        f"{results.test_images:,} test images. No other step sees these."
-    )
-    yield "Students", words
-
-
-_NETWORKS = {"alexnet": "AlexNet", "vgg11": "VGG-11", "resnet18": "ResNet-18"}
-
-
-def _shape(network: Mapping[str, Any]) -> str:
-    """The architecture in words; the norm where it is not the field's usual one."""
-    convnet = f"ConvNet-{network['depth']} of width {network['width']}"
-    shape, norm = _NETWORKS.get(network["architecture"], convnet), network["norm"]
-    words = {"instance": "", "none": " without norm"}.get(norm, f" with {norm} norm")
-    return f"{shape}{words}"
-
-
 def _charts(results: Results, folder: Path) -> Iterator[Picture]:
     target = folder / "figures"
-    curves = {row.label: read_json(folder / "methods" / row.slug / "curves.json")
-              for row in results.rows}  # fmt: skip
-    figures.accuracy_chart(results.rows, target / "accuracy.png")
-    yield Picture(
-        target / "accuracy.png", "Accuracy",
-        "Bars: mean over the students. Whiskers: standard deviation. Circles: single students.",
-    )  # fmt: skip
-    histories = {label: c["losses"] for label, c in curves.items() if any(c["losses"].values())}
-    if histories:
-        figures.loss_curves(histories, target / "losses.png")
+    shown = [row for row in results.done if row.unit == "%"]
+    if not shown:
+        return
+    on_axis = [row for row in shown if row.x is not None]
+    if len({row.x for row in on_axis}) > 1:
+        figures.axis_chart(on_axis, target / "axis.png")
         yield Picture(
-            target / "losses.png", "Losses while distilling",
-            "Losses in each iteration (thin) and their moving mean over a twentieth of the run. "
-            "The matching loss of one method cannot be compared with that of another.",
+            target / "axis.png", "Accuracy along the axis",
+            "Mean and standard deviation over the students. Dashed: the paper's values.",
         )  # fmt: skip
-    trained = {label: c["students"] for label, c in curves.items()}
-    figures.student_curves(results.rows, trained, target / "students.png")
-    yield Picture(
-        target / "students.png", "Accuracy while the students train",
-        "Mean, and range over the students. The result "
-        "is the last point, not the best one.",
-    )  # fmt: skip
+    if curved := [row for row in shown if row.curve]:
+        figures.progress_chart(curved, target / "progress.png")
+        yield Picture(
+            target / "progress.png", "Accuracy on the way",
+            "Mean, and range over the students, each trained from scratch at that point.",
+        )  # fmt: skip
+    if len(shown) <= _MOST_BARS:
+        figures.accuracy_chart(shown, target / "accuracy.png")
+        yield Picture(
+            target / "accuracy.png", "Accuracy",
+            "Bars: mean over the students. Whiskers: standard deviation. Circles: single students."
+            " Dashed: the paper's value.",
+        )  # fmt: skip
+    yield from _loss_chart(shown, folder)
+    curves = {row.name: readable(folder / "cells" / row.name / "curves.json") for row in shown}
+    trained = {name: c["students"] for name, c in curves.items() if c.get("students")}
+    few = [row for row in shown if row.name in trained][:_MOST_CURVES]
+    if few:
+        figures.student_curves(few, trained, target / "students.png")
+        yield Picture(
+            target / "students.png", "Accuracy while the students train",
+            "Mean, and range over the students. The result is the last point, not the best one."
+            + _first(len(few), len(shown)),
+        )  # fmt: skip
+
+
+def _loss_chart(shown: list[Row], folder: Path) -> Iterator[Picture]:
+    histories: dict[str, Mapping[str, list[float]]] = {}
+    for row in shown:
+        losses = readable(folder / "sets" / row.set / "set.json").get("losses") if row.set else None
+        if losses and any(losses.values()) and len(histories) < _MOST_CURVES:
+            histories[figures.label(row, shown)] = losses
+    if histories:
+        path = folder / "figures" / "losses.png"
+        figures.loss_curves(histories, path)
+        distilled = sum(row.kind == "distill" for row in shown)
+        yield Picture(
+            path, "Losses while distilling",
+            "Losses in each iteration (thin) and their moving mean over a twentieth of the run. "
+            "The matching loss of one method cannot be compared with that of another."
+            + _first(len(histories), distilled),
+        )  # fmt: skip
+
+
+def _first(shown: int, there: int) -> str:
+    return f" The first {shown} of {there} cells." if shown < there else ""
 
 
 def _grids(results: Results, folder: Path) -> Iterator[Picture]:
-    for row in results.rows:
-        stored = DistilledSet.load(folder / "methods" / row.slug / "distilled")
-        path = folder / "figures" / f"images-{row.slug}.png"
+    seen: set[str] = set()
+    for row in results.done:
+        if row.set is None or row.set in seen or len(seen) >= _MOST_GRIDS:
+            continue
+        seen.add(row.set)
+        try:
+            stored = DistilledSet.load(folder / "sets" / row.set / "distilled")
+        except ArtifactError:
+            continue  # a set that was deleted leaves the numbers as they are
+        path = folder / "figures" / f"images-{row.name}.png"
         figures.image_grid(
-            stored.images.numpy(), stored.labels.numpy(), results.class_names, path, most=_SHOWN
-        )
-        yield Picture(path, row.label, f"{row.about} {_views(row)}{_shown(row)}")
+            stored.images.clamp(0, 1).numpy(), stored.labels.numpy(),
+            stored.class_names[:_MOST_CLASSES], path, most=_SHOWN,
+        )  # fmt: skip
+        caption = f"{row.about} {_views(row)}{_shown(row, stored.n_classes)}".strip()
+        yield Picture(path, figures.label(row, results.rows), caption)
+
+
+_MOST_CLASSES = 20
 
 
 def _views(row: Row) -> str:
@@ -175,13 +222,10 @@ def _views(row: Row) -> str:
     )
 
 
-def _shown(row: Row) -> str:
-    return f"Shown: {_SHOWN} of {row.ipc} a class." if row.ipc > _SHOWN else ""
-
-
-def _plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' if n != 1 else ''}"
-
-
-def _was(n: int) -> str:
-    return "was" if n == 1 else "were"
+def _shown(row: Row, n_classes: int) -> str:
+    parts = []
+    if row.ipc > _SHOWN:
+        parts.append(f"{_SHOWN} of {row.ipc} a class")
+    if n_classes > _MOST_CLASSES:
+        parts.append(f"{_MOST_CLASSES} of {n_classes} classes")
+    return f"Shown: {', '.join(parts)}." if parts else ""
