@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dd_core.errors import NonFiniteError, SettingsError
-from dd_recipes.cli import main
+from dd_recipes.cli import COMMANDS, main
 from dd_recipes.results import Results
 
 Start = Callable[[Sequence[str]], "subprocess.Popen[str]"]
@@ -31,7 +31,7 @@ def call(*arguments: str) -> Result:
 def accuracies(path: Path) -> dict[str, list[float]]:
     tables = json.loads((path / "results.json").read_text())
     assert tables["complete"]
-    return {row["label"]: row["last"] for row in tables["rows"]}
+    return {row["name"]: row["last"] for row in tables["rows"]}
 
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
@@ -50,13 +50,25 @@ def test_help_is_fast_and_imports_nothing_heavy() -> None:
 
 
 def test_help_names_every_command_and_option() -> None:
-    assert all(name in call("--help").output for name in ("list", "show", "reproduce", "report"))
-    text = call("reproduce", "--help").output
-    options = {name for p in main.commands["reproduce"].params
-               if isinstance(p, click.Option) for name in p.opts}  # fmt: skip
-    assert {"--out", "--data", "--device", "--precision", "--compile", "--seed", "--set",
-            "--budget", "--json"} == options  # fmt: skip
-    assert all(name in text for name in options)
+    whole = call("--help").output
+    for name, (_, line) in COMMANDS.items():
+        assert f"  {name} " in whole and line in " ".join(whole.split())
+        command = main.get_command(click.Context(main), name)
+        assert command is not None and command.name == name
+        text = call(name, "--help").output
+        options = {name for p in command.params
+                   if isinstance(p, click.Option) and not p.hidden for name in p.opts}  # fmt: skip
+        assert all(option in text for option in options)
+
+
+def test_the_options_of_reproduce() -> None:
+    command = main.get_command(click.Context(main), "reproduce")
+    assert command is not None
+    options = {name for p in command.params if isinstance(p, click.Option) for name in p.opts}
+    assert options == {
+        "--variant", "--budget", "--students", "--seed", "--set", "--cells", "--out", "--data",
+        "--device", "--precision", "--compile", "--jobs", "--rerun", "--json", "--worker",
+    }  # fmt: skip
 
 
 def test_version() -> None:
@@ -68,14 +80,37 @@ def test_version() -> None:
 def test_list_shows_names_and_titles() -> None:
     lines = call("list").output.splitlines()
     assert any(line.startswith("quickstart ") and "Fashion-MNIST" in line for line in lines)
-    assert any(line.startswith("ncfm-cifar10-ipc1 ") for line in lines)
+    assert any(line.startswith("ncfm-table1 ") for line in lines)
+    facts = json.loads(call("list", "--json").output)
+    assert {"name": "quickstart", "cells": 4, "variants": ["best"]}.items() <= facts[-1].items()
 
 
 def test_show_prints_the_file_as_it_is() -> None:
-    result = call("show", "quickstart")
+    result = call("show", "quickstart", "--file")
     assert result.exit_code == 0
     assert "dd-recipes reproduce quickstart" in result.output
-    assert "[pretrain]" in result.output
+    assert "[base.pretrain]" in result.output
+
+
+def test_show_prints_every_setting_and_where_it_comes_from() -> None:
+    result = call("show", "quickstart", "--cells", "ncfm", "--set", "students.epochs=9")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    (epochs,) = (line for line in lines if line.startswith("students.epochs = "))
+    assert epochs.startswith("students.epochs = 9 ") and "# --set (" in epochs
+    assert any(line.startswith("#  (1) own choice") for line in lines)
+    record = json.loads(call("show", "quickstart", "--json").output)
+    assert [cell["name"] for cell in record["cells"]] == [
+        "random-real", "random-packed", "dm", "ncfm",
+    ]  # fmt: skip
+    assert record["cells"][3]["settings"]["distill"]["hold"] == 5
+    assert record["cells"][3]["origins"]["distill.hold"]["layer"] == "cell"
+
+
+def test_show_prints_what_cells_have_in_common_once() -> None:
+    lines = call("show", "quickstart").output.splitlines()
+    assert sum(line.startswith("students.batch_size = ") for line in lines) == 1
+    assert sum(line.startswith("kind = ") for line in lines) == 4
 
 
 @pytest.mark.parametrize(
@@ -91,6 +126,10 @@ def test_show_prints_the_file_as_it_is() -> None:
         (["reproduce", "none.toml"], "no recipe file"),
         (["reproduce", "quickstart", "--set", "x"], "not key=value"),
         (["reproduce", "quickstart", "--set", "students.epoch=3"], "did you mean epochs?"),
+        (["reproduce", "quickstart", "--variant", "paper"], "no variant 'paper'; it has best"),
+        (["reproduce", "quickstart", "--cells", "nfcm"], "there are random-real, random-packed"),
+        (["reproduce", "quickstart", "--jobs", "0"], "--jobs"),
+        (["plan", "quickstart", "--students", "0"], "--students"),
         (["report", "nowhere"], "no results.json"),
     ],
 )
@@ -103,9 +142,11 @@ def test_mistakes_of_the_user_exit_with_2(arguments: list[str], words: str) -> N
 
 def test_missing_data_exit_with_2_and_leave_no_folder(tmp_path: Path) -> None:
     out = str(tmp_path / "run")
-    result = call("reproduce", "ncfm-cifar10-ipc1", "--out", out, "--data", str(tmp_path))
-    assert result.exit_code == 2
+    command = ["reproduce", "ncfm-fig5", "--out", out, "--data", str(tmp_path / "none")]
+    result = call(*command)
+    assert result.exit_code == 2, result.output
     assert "CIFAR-10 was not found" in result.output
+    assert "--download" in result.output
     assert not (tmp_path / "run").exists()
 
 
@@ -197,7 +238,7 @@ def test_killed_again_and_again_a_run_ends_with_the_same_numbers(
     for _ in range(4):
         process = command(arguments)
         deadline = time.monotonic() + 120
-        while not (folder / "events.jsonl").exists() and time.monotonic() < deadline:
+        while not list(folder.glob("events*.jsonl")) and time.monotonic() < deadline:
             time.sleep(0.05)
         try:
             process.wait(timeout=3.0 + 3.0 * draws.random())
@@ -209,7 +250,7 @@ def test_killed_again_and_again_a_run_ends_with_the_same_numbers(
     process = command(arguments)
     output, log = process.communicate(timeout=300)
     assert process.returncode == 0, log
-    assert accuracies(folder) == {row.label: list(row.last) for row in finished[1].rows}
+    assert accuracies(folder) == {row.name: list(row.last) for row in finished[1].rows}
     assert "report.html" in output
 
 
@@ -219,7 +260,7 @@ def test_ctrl_c_says_how_to_go_on(
     folder = tmp_path / "run"
     process = command([*tiny_arguments, "--out", str(folder), "--set", "students.epochs=5000"])
     deadline = time.monotonic() + 120
-    while not (folder / "pool").exists() and time.monotonic() < deadline:
+    while not (folder / "pools").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=300)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from dd_core.runtime import choose_runtime
+from dd_recipes import plan
+from dd_recipes.catalog import find
+from dd_recipes.cli import main
+from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
+from dd_recipes.reader import load_recipe
+from dd_recipes.recipe import Recipe
+
+PLAIN = choose_runtime("cpu", "float32", "off", 1)
+
+
+@pytest.fixture
+def paces(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Trials that take one second an image and two an iteration, and how often each is made."""
+    made = {"training": 0, "iteration": 0}
+
+    def training(*_: object) -> float:
+        made["training"] += 1
+        return 1.0
+
+    def iteration(*_: object) -> float:
+        made["iteration"] += 1
+        return 2.0
+
+    monkeypatch.setattr(plan, "training_seconds", training)
+    monkeypatch.setattr(plan, "iteration_seconds", iteration)
+    return made
+
+
+def quickstart(*overrides: str) -> Recipe:
+    return load_recipe(find("quickstart"), overrides=overrides)
+
+
+def test_phases_are_counted_from_the_settings(paces: dict[str, int]) -> None:
+    recipe = quickstart()
+    made = plan.make_plan(recipe, recipe.cells, None, PLAIN)
+    real, packed, dm, ncfm = made.cells
+    assert (real.pool_seconds, real.set_seconds, real.memory) == (0, 0, None)
+    # 3 students, 200 steps of 64 images; 10 or 40 views of 10 classes are more than a batch.
+    assert real.student_seconds == packed.student_seconds == 3 * 200 * 64
+    assert (dm.pool_seconds, dm.set_seconds) == (0, 100 * 2)
+    # 3 networks, 4 epochs of 6000 images.
+    assert (ncfm.pool_seconds, ncfm.set_seconds) == (3 * 4 * 6000, 160 * 2)
+    assert made.seconds == sum(cell.seconds for cell in made.cells)
+    assert all(cell.found and cell.measured for cell in made.cells)
+    assert ncfm.memory is not None and 1e7 < ncfm.memory < 1e9
+    assert paces["iteration"] == 2
+
+
+def test_what_cells_share_is_counted_once(paces: dict[str, int]) -> None:
+    recipe = quickstart()
+    twin = replace(recipe.cells[3], name="twin", students=replace(
+        recipe.cells[3].students, students=1))  # fmt: skip
+    made = plan.make_plan(recipe, (*recipe.cells, twin), None, PLAIN)
+    assert (made.cells[-1].pool_seconds, made.cells[-1].set_seconds) == (0, 0)
+    assert made.cells[-1].student_seconds == 200 * 64
+
+
+def test_without_patience_a_pace_is_scaled_from_one_that_is_alike(
+    paces: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "_PATIENCE", -1.0)
+    recipe = quickstart()
+    ncfm = recipe.cells[3]
+    assert ncfm.distill is not None
+    larger = replace(ncfm, name="larger", distill=replace(ncfm.distill, batch_real=600, hold=1))
+    made = plan.make_plan(recipe, (ncfm, larger), None, PLAIN)
+    # Per class 64 / 5 / 3 + 2 * 40 images, and 600 / 3 + 2 * 40 images.
+    scale = (600 / 3 + 80) / (64 / 15 + 80)
+    assert made.cells[1].set_seconds == pytest.approx(160 * 2 * scale)
+    assert made.cells[0].measured and not made.cells[1].measured
+    assert paces["iteration"] == 1
+
+
+def test_a_long_tail_has_fewer_images(paces: dict[str, int]) -> None:
+    recipe = load_recipe(find("csdm-fig3"))
+    made = plan.make_plan(recipe, recipe.cells[:1], Path("/nowhere"), PLAIN)
+    cell = recipe.cells[0]
+    factor = cell.data.imbalance_factor
+    images = sum(5000 * factor ** (-c / 9) for c in range(10))
+    epochs = cell.pretrain.epochs * cell.pretrain.networks
+    assert made.cells[0].pool_seconds == pytest.approx(images * epochs)
+    assert not made.cells[0].found and "CIFAR-10 was not found" in made.cells[0].problem
+    assert made.seconds == 0
+
+
+def test_trials_measure_something() -> None:
+    recipe = quickstart("network.width=16", "distill.batch_real=16", "synthetic.ipc=2")
+    ncfm = recipe.cells[3]
+    assert ncfm.distill is not None
+    shape = Shape(ncfm.network, 1, 28, 10)
+    assert 1e-7 < training_seconds(shape, 8, "flip", 0.0, PLAIN) < 1
+    assert 1e-5 < iteration_seconds(shape, ncfm.distill, PLAIN) < 60
+    images = blank_images(shape, 3)
+    assert images.pixels.shape == (30, 1, 28, 28) and images.class_sizes == (3,) * 10
+
+
+def test_the_command_prints_a_line_a_cell_and_json(paces: dict[str, int]) -> None:
+    result = CliRunner().invoke(main, ["plan", "quickstart", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert any(line.startswith("ncfm ") and "0.1 GB" in line or "0.2 GB" in line for line in lines)
+    assert any(line.startswith("in all, for cells whose data are here: about") for line in lines)
+    result = CliRunner().invoke(main, ["plan", "quickstart", "--cells", "dm", "--json"])
+    tables = json.loads(result.output)
+    assert [cell["name"] for cell in tables["cells"]] == ["dm"]
+    assert tables["cells"][0]["seconds"] == tables["seconds"]
+
+
+def test_missing_data_are_said_with_the_way_to_get_them(paces: dict[str, int]) -> None:
+    result = CliRunner().invoke(main, ["plan", "ncfm-fig5", "--data", "/nowhere"])
+    assert result.exit_code == 0, result.output
+    assert "missing" in result.output and "CIFAR-10 was not found" in result.output
