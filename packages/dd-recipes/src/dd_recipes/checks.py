@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -30,9 +31,8 @@ def check(type_: type[T], data: object, path: str, mistakes: list[str]) -> T | N
         path: Dotted path of the data, for the messages.
         mistakes: Receives ``PATH: what is wrong``.
     """
-    model = create_model("Section", __config__=_STRICT, value=(type_, ...))
     try:
-        checked = model.model_validate_json(json.dumps({"value": data}, default=str))
+        checked = _model(type_).model_validate_json(json.dumps({"value": data}, default=str))
     except ValidationError as error:
         for item in error.errors():
             inner = [str(part) for part in item["loc"][1:]]
@@ -45,7 +45,7 @@ def check(type_: type[T], data: object, path: str, mistakes: list[str]) -> T | N
     except SettingsError as error:
         mistakes.append(f"{path}: {error}")
     else:
-        value: T = checked.value  # type: ignore[attr-defined]
+        value: T = checked.value
         return value
     return None
 
@@ -70,6 +70,11 @@ def count(n: int, noun: str = "mistake") -> str:
         ('a mistake', '3 mistakes')
     """
     return f"a {noun}" if n == 1 else f"{n} {noun}s"
+
+
+@cache
+def _model(type_: type[Any]) -> Any:
+    return create_model("Section", __config__=_STRICT, value=(type_, ...))
 
 
 def _required(type_: Any) -> set[str]:

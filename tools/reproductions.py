@@ -1,0 +1,150 @@
+"""Writes docs/reproductions.md from the result files in reproductions/.
+
+    python tools/reproductions.py add RUN [--note WORDS]   # takes the results of a run folder
+    python tools/reproductions.py                          # writes the page anew
+    python tools/reproductions.py --check                  # exit code 1 where the page is old
+
+A result file is what a run measured (results.json) with its environment, as it was; the page says
+nothing that is not in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dd_recipes.catalog import entries
+from dd_recipes.results import Results
+from dd_recipes.rows import Row, duration
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "reproductions"
+PAGE = ROOT / "docs" / "reproductions.md"
+HEAD = """# Reproductions
+
+What was run with these packages, on what, and what came out. This page is written by
+`tools/reproductions.py` from the result files in the folder `reproductions` of the repository;
+nothing in it is typed by hand but the notes.
+
+When you compare with a paper, look at these first:
+
+- Our result is the accuracy at the last epoch of training the students. The NCFM code reports the
+  best of the tested epochs; that column is chosen on the test images and stands here only for
+  comparison.
+- The *cpu* budget uses fewer and shorter trained extractors, fewer iterations and shorter trained
+  students than the papers. Such cells are never given a verdict.
+- The deviation is that over the students of one distilled set. It does not cover another
+  distillation.
+- The supplement of NCFM and the tables of the CSDM and DDM papers could not be obtained; what only
+  they define cannot be reproduced.
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command and returns its exit code."""
+    options = _parser().parse_args(arguments)
+    if options.command == "add":
+        _add(options.run, options.note)
+    text = page()
+    if options.check:
+        if PAGE.read_text("utf-8") == text:
+            return 0
+        print(f"{PAGE} is not up to date; run python tools/reproductions.py", file=sys.stderr)
+        return 1
+    PAGE.write_text(text, "utf-8")
+    return 0
+
+
+def page() -> str:
+    """The page that the result files make."""
+    files = sorted(FOLDER.glob("*.json"))
+    records = [json.loads(path.read_text("utf-8")) for path in files]
+    return (
+        "\n".join([HEAD, *_overview(records), *(line for r in records for line in _run(r))]) + "\n"
+    )
+
+
+def _overview(records: list[Mapping[str, Any]]) -> Iterator[str]:
+    """Which cells of which recipe were measured."""
+    yield "## Recipes\n"
+    yield "| recipe | title | measured here |"
+    yield "|---|---|---|"
+    for entry in entries():
+        found = [r for r in records if r["results"]["recipe"] == entry.name]
+        words = (
+            "; ".join(_measured(Results.from_json(r["results"])) for r in found) or "nothing yet"
+        )
+        yield f"| `{entry.name}` | {entry.title} | {words} |"
+    yield ""
+
+
+def _measured(results: Results) -> str:
+    return (
+        f"{len(results.done)} of {len(results.rows)} cells, {results.variant} variant, "
+        f"{results.budget} budget"
+    )
+
+
+def _run(record: Mapping[str, Any]) -> Iterator[str]:
+    """One run: table, verdicts, claims, environment and command."""
+    results = Results.from_json(record["results"])
+    environment = record["environment"]
+    yield f"## {results.title}\n"
+    yield (
+        f"Recipe `{results.recipe}`, variant {results.variant}, {results.budget} budget, seed "
+        f"{results.seed}, begun {record['begun'][:10]}. {results.runtime}.\n"
+    )
+    if record["note"]:
+        yield f"{record['note']}\n"
+    yield (
+        "| cell | measured, last epoch (n) | best epoch | paper | verdict | distillation "
+        "| students |"
+    )
+    yield "|---|--:|--:|--:|---|--:|--:|"
+    yield from (_line(row, len(results.columns) > 1) for row in results.done)
+    yield ""
+    left = [row for row in results.rows if not row.done]
+    if left:
+        yield f"Not measured: {len(left)} of {len(results.rows)} cells.\n"
+    for claim, verdict in results.verdicts:
+        yield f"Claim “{claim.text}” ({claim.source}): **{verdict.text}**\n"
+    pools = results.pool_seconds
+    extractors = f"The extractors took {duration(pools)}; all" if pools else "All"
+    yield f"{extractors} phases together {duration(results.seconds)}.\n"
+    yield f"```bash\n{environment['command']}\n```\n"
+
+
+def _line(row: Row, several: bool) -> str:
+    name = f"{row.row}, {row.column}" if several else row.row
+    paper = row.published.text if row.published else ""
+    verdict = row.verdict.text if row.published and row.verdict else ""
+    times = f"{duration(row.distill_seconds)} | {duration(row.student_seconds)}"
+    return f"| {name} | {row.accuracy} | {row.best_accuracy} | {paper} | {verdict} | {times} |"
+
+
+def _add(run: Path, note: str) -> None:
+    results = json.loads((run / "results.json").read_text("utf-8"))
+    environment = json.loads((run / "environment.json").read_text("utf-8"))
+    name = "-".join((results["recipe"], results["variant"], results["budget"]))
+    begun = json.loads((run / "run.json").read_text("utf-8"))["created"]
+    record = {"note": note, "begun": begun, "results": results, "environment": environment}
+    FOLDER.mkdir(exist_ok=True)
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    (FOLDER / f"{name}.json").write_text(f"{text}\n", "utf-8")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Writes docs/reproductions.md.")
+    parser.add_argument("command", nargs="?", choices=["add"], help="take a run's results")
+    parser.add_argument("run", nargs="?", type=Path, help="run folder")
+    parser.add_argument("--note", default="", help="words for the page")
+    parser.add_argument("--check", action="store_true", help="only compare")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
