@@ -1,20 +1,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from dd_recipes.figures import accuracy_chart, image_grid, loss_curves, student_curves
+from dd_recipes.figures import (
+    accuracy_chart,
+    axis_chart,
+    image_grid,
+    label,
+    loss_curves,
+    progress_chart,
+    student_curves,
+)
 from dd_recipes.paper import PublishedValue
-from dd_recipes.results import Row
+from dd_recipes.rows import Row
 
-PUBLISHED = PublishedValue(49.5, 0.3, 10, "Table 1")
+PUBLISHED = PublishedValue(49.5, "Table 1", 0.3, 10)
+
+
+def measured(name: str, *last: float, kind: str = "distill", **rest: Any) -> Row:
+    place = {"row": rest.pop("row", name), "column": rest.pop("column", "IPC 1")}
+    return Row(name, kind=kind, status="done", last=last, best=last, **place, **rest)
+
+
 ROWS = (
-    Row("random", "random", "random", "", 1, 1, 1, (30.0, 31.0), (30.0, 31.0), None, 5.0),
-    Row("NCFM", "ncfm", "distill", "", 1, 2, 4, (49.0, 50.0), (50.0, 51.0), 9.0, 5.0, PUBLISHED),
-    Row("alone", "alone", "distill", "", 1, 2, 4, (40.0,), (41.0,), 9.0, 5.0),
+    measured("random", 30.0, 31.0, kind="random"),
+    measured("NCFM", 49.0, 50.0, published=PUBLISHED),
+    measured("alone", 40.0),
 )
 
 
@@ -70,3 +86,28 @@ def test_image_grid_stands_a_class_without_images(tmp_path: Path) -> None:
     images = np.zeros((3, 1, 8, 8), np.float32)
     image_grid(images, np.array([0, 0, 2]), ("a", "b", "c"), tmp_path / "g.png")
     drawn(tmp_path / "g.png")
+
+
+def test_a_cell_is_named_by_its_column_where_there_are_several() -> None:
+    other = measured("other", 1.0, row="NCFM", column="IPC 10")
+    assert [label(row, ROWS) for row in ROWS] == ["random", "NCFM", "alone"]
+    assert label(ROWS[1], [*ROWS, other]) == "NCFM, IPC 1"
+
+
+@pytest.mark.parametrize("xs", [(0.1, 0.5, 0.9), (16.0, 256.0, 4096.0), (0.0, 1.0, 2.0)])
+def test_axis_chart(tmp_path: Path, xs: tuple[float, ...]) -> None:
+    rows = [
+        measured(f"{line}-{i}", 40.0 + i, 42.0 + i, row=line, column=f"at {x}", x=x,
+                 published=PUBLISHED if line == "a" else None)
+        for line in "ab" for i, x in enumerate(xs)
+    ]  # fmt: skip
+    axis_chart(rows, tmp_path / "x.png")
+    drawn(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("measure", ["dynamics", "continual"])
+def test_progress_chart(tmp_path: Path, measure: str) -> None:
+    curve = ((10.0, (20.0, 21.0)), (20.0, (30.0, 33.0)))
+    rows = [measured(n, 30.0, 33.0, measure=measure, curve=curve) for n in ("DM", "NCFM")]
+    progress_chart(rows, tmp_path / "p.png")
+    drawn(tmp_path / "p.png")

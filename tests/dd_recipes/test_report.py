@@ -12,11 +12,12 @@ import pytest
 
 from dd_core.errors import UserError
 from dd_recipes.catalog import find
-from dd_recipes.paper import PublishedValue
+from dd_recipes.paper import Claim, PublishedValue, Reference
 from dd_recipes.reader import load_recipe
-from dd_recipes.report import write_report
+from dd_recipes.report import table, write_report
 from dd_recipes.results import Results, findings
-from dd_recipes.runfolder import write_json
+from dd_recipes.runfiles import write_json
+from dd_recipes.verdict import judge
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -82,12 +83,12 @@ def test_every_picture_is_one_of_the_folder_and_has_words(
 def test_the_page_says_what_was_measured(page: Page, folder: tuple[Path, Results]) -> None:
     results = folder[1]
     for row in results.rows:
-        assert row.label in page.words
+        assert row.row in page.words
         assert row.accuracy in page.words
     for sentence in findings(results):
         assert sentence in page.words
     assert "dd-recipes reproduce x" in page.words
-    assert "[methods.settings.synthetic]" in page.words
+    assert "[cells.set.synthetic]" in page.words
     assert "torch" in page.words
     assert results.runtime in page.words
     assert page.open == []
@@ -99,9 +100,9 @@ def test_markdown_names_pictures_that_are_there(folder: tuple[Path, Results]) ->
     assert len(pictures) == 7
     assert all((folder[0] / picture).is_file() for picture in pictures)
     table = [line for line in text.splitlines() if line.startswith("| ")]
-    header = next(line for line in table if "accuracy" in line)
+    header = next(line for line in table if "measured" in line)
     for row in folder[1].rows:
-        line = next(line for line in table if line.startswith(f"| {row.label} |"))
+        line = next(line for line in table if line.startswith(f"| {row.row} |"))
         assert line.count("|") == header.count("|")
         assert row.accuracy in line
 
@@ -110,32 +111,62 @@ def with_paper(folder: Path, target: Path, published: PublishedValue) -> Results
     """A copy of the run whose last row has a published value and whose recipe has a paper."""
     shutil.copytree(folder, target)
     config = json.loads((target / "config.json").read_text())
-    paper = load_recipe(find("ncfm-cifar10-ipc1")).tables()["paper"]
+    paper = load_recipe(find("ncfm-table1")).tables()["paper"]
     write_json(target / "config.json", {**config, "paper": paper})
     results = Results.from_json(json.loads((target / "results.json").read_text()))
-    rows = (*results.rows[:-1], replace(results.rows[-1], published=published))
+    last = results.rows[-1]
+    verdict = judge(last.mean, last.std, last.n, published)
+    rows = (*results.rows[:-1], replace(last, published=published, verdict=verdict))
     return replace(results, rows=rows)
 
 
 def test_published_values_stand_beside_measured_ones(
     folder: tuple[Path, Results], tmp_path: Path
 ) -> None:
-    published = PublishedValue(90.0, 0.3, 10, "Table 1", "Best <epoch>.")
+    published = PublishedValue(90.0, "Table 1", 0.3, 10, "Best <epoch>.")
     results = with_paper(folder[0], tmp_path / "run", published)
     write_report(results, tmp_path / "run")
     page = Page((tmp_path / "run" / "report.html").read_text())
-    assert "90.0 ± 0.3 (10)" in page.words
+    assert "90 ± 0.3 (n = 10)" in page.words
     assert "Best <epoch>." in page.words
+    assert "@inproceedings" in page.words
     links = [a["href"] for tag, a in page.tags if tag == "a"]
     assert links == ["https://arxiv.org/abs/2502.20653"]
     text = (tmp_path / "run" / "report.md").read_text()
-    assert "NCFM against the paper" in text
-    header = next(line for line in text.splitlines() if line.startswith("| method"))
+    assert "NCFM against the paper, below" in text
+    header = next(line for line in text.splitlines() if line.startswith("| cell"))
     assert all(
         line.count("|") == header.count("|")
         for line in text.splitlines()
         if line.startswith(("| random", "| DM", "| NCFM"))
     )
+
+
+def test_several_columns_make_a_table_with_references_and_claims(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    real, packed, dm, ncfm = folder[1].rows
+    ncfm = replace(ncfm, column="50 a class", status="failed", note="a loss is <nan>", last=())
+    claim = Claim("DM is better", "nowhere", "dm", "random-real", -500.0)
+    results = replace(
+        folder[1], rows=(real, packed, dm, ncfm), columns=("10 a class", "50 a class"),
+        references=(Reference("MTT", "50 a class", 46.3, 0.8),), claims=(claim,),
+    )  # fmt: skip
+    shown = table(results)
+    assert list(shown) == ["random real", "random packed", "DM", "NCFM", "MTT"]
+    assert shown["DM"]["10 a class"].measured == dm.value
+    assert shown["NCFM"]["50 a class"].note == "failed"
+    assert shown["MTT"]["50 a class"].published == "46.3 ± 0.8"
+    write_report(results, tmp_path / "run")
+    page = Page((tmp_path / "run" / "report.html").read_text())
+    assert page.open == []
+    for words in ("46.3 ± 0.8", "NCFM, 50 a class: failed.", "a loss is <nan>", "DM is better"):
+        assert words in page.words
+    lines = (tmp_path / "run" / "report.md").read_text().splitlines()
+    pivot = lines[lines.index("| | 10 a class | 50 a class |") :][:7]
+    assert [line.count("|") for line in pivot] == [4] * 7
+    assert any(line.startswith('Claim: "DM is better" (nowhere): **') for line in lines)
 
 
 def test_words_of_the_recipe_are_escaped(folder: tuple[Path, Results], tmp_path: Path) -> None:
@@ -149,11 +180,27 @@ def test_words_of_the_recipe_are_escaped(folder: tuple[Path, Results], tmp_path:
 
 def test_an_incomplete_run_says_so(folder: tuple[Path, Results], tmp_path: Path) -> None:
     shutil.copytree(folder[0], tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "methods" / "ncfm")
-    write_report(replace(folder[1], rows=folder[1].rows[:3]), tmp_path / "run")
+    missing = replace(folder[1].rows[3], status="missing", last=(), best=(), set=None)
+    write_report(replace(folder[1], rows=(*folder[1].rows[:3], missing)), tmp_path / "run")
     page = Page((tmp_path / "run" / "report.html").read_text())
-    assert "not complete: 3 of 4 methods" in page.words
-    assert "not complete: 3 of 4 methods" in (tmp_path / "run" / "report.md").read_text()
+    assert "not complete: 3 of 4 cells" in page.words
+    assert "not complete: 3 of 4 cells" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_nothing_measured_is_a_report_too(folder: tuple[Path, Results], tmp_path: Path) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    rows = tuple(replace(r, status="missing", last=(), set=None) for r in folder[1].rows)
+    write_report(replace(folder[1], rows=rows, pool_seconds=None), tmp_path / "run")
+    assert "0 of 4 cells" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_set_that_was_deleted_leaves_the_numbers(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "sets")
+    write_report(folder[1], tmp_path / "run")
+    assert folder[1].rows[3].accuracy in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_rows_without_distillation_have_a_report_too(
@@ -161,7 +208,7 @@ def test_rows_without_distillation_have_a_report_too(
 ) -> None:
     shutil.copytree(folder[0], tmp_path / "run")
     (tmp_path / "run" / "figures" / "losses.png").unlink()
-    results = replace(folder[1], rows=folder[1].rows[:1], methods=1, pool_seconds=None)
+    results = replace(folder[1], rows=folder[1].rows[:1], pool_seconds=None)
     write_report(results, tmp_path / "run")
     assert not (tmp_path / "run" / "figures" / "losses.png").exists()
 
@@ -176,7 +223,7 @@ def test_a_folder_that_lacks_a_file_is_named(folder: tuple[Path, Results], tmp_p
 @pytest.mark.parametrize(
     ("architecture", "norm", "words"),
     [
-        ("convnet", "instance", "(ConvNet-3 of width 16, each"),
+        ("convnet", "instance", "new networks (ConvNet-3 of width 16, each"),
         ("convnet", "none", "(ConvNet-3 of width 16 without norm, each"),
         ("resnet18", "batch", "(ResNet-18 with batch norm, each"),
     ],
@@ -187,7 +234,8 @@ def test_the_network_is_named(
     path = tmp_path / "run"
     shutil.copytree(folder[0], path)
     config = json.loads((path / "config.json").read_text())
-    config["network"] |= {"architecture": architecture, "norm": norm}
+    for cell in config["cells"]:
+        cell["set"]["student_network"] |= {"architecture": architecture, "norm": norm}
     write_json(path / "config.json", config)
     write_report(folder[1], path)
     assert words in (path / "report.md").read_text()
@@ -200,4 +248,4 @@ def test_the_views_of_other_forms_are_counted(folder: tuple[Path, Results], tmp_
     write_report(replace(folder[1], rows=rows), path)
     text = (path / "report.md").read_text()
     assert "Images hold views" in text
-    assert "50 training images a class from 10 stored" in text
+    assert "10 training images a class from 2 stored" in text
