@@ -12,6 +12,7 @@ import torch
 from dd_core import (
     AscentSettings,
     CheckpointError,
+    DistilledSet,
     Distiller,
     DistillSettings,
     NonFiniteError,
@@ -22,6 +23,7 @@ from dd_core import (
     distill,
 )
 from dd_core.checkpoint import load_state
+from dd_core.distillation import snapshot_folder
 from dd_core.events import Message, PhaseAdvanced, PhaseFinished, PhaseStarted
 from dd_core.memory import plan_memory
 
@@ -104,6 +106,43 @@ def test_interrupted_run_resumes_to_the_same_bits(
     parts = distill(images, settings, network, folder=tmp_path / "parts", **options)
     assert torch.equal(whole.distilled.images, parts.distilled.images)
     assert whole.history == parts.history
+
+
+def test_snapshots_are_kept_on_the_way_and_survive_interruptions(
+    images, network, pool, runtime, tmp_path
+):
+    options = {"pool": pool, "seed": 1, "runtime": runtime, "checkpoint_seconds": 0.0}
+    plain = distill(images, SMALL, network, folder=tmp_path / "plain", **options)
+    options["snapshots"] = [2, 4, 6]
+    whole = distill(images, SMALL, network, folder=tmp_path / "whole", **options)
+    assert torch.equal(whole.distilled.images, plain.distilled.images)
+    for done in (1, 2, 3, 5):
+        with pytest.raises(Stop):
+            distill(
+                images, SMALL, network, folder=tmp_path / "parts",
+                listen=stop_after(done), **options,
+            )  # fmt: skip
+    distill(images, SMALL, network, folder=tmp_path / "parts", **options)
+    kept = {}
+    for number in options["snapshots"]:
+        kept[number], parts = (
+            DistilledSet.load(snapshot_folder(tmp_path / name, number)).images
+            for name in ("whole", "parts")
+        )
+        assert torch.equal(kept[number], parts)
+    assert not torch.equal(kept[2], kept[4])
+    assert torch.equal(kept[6], whole.distilled.images)
+
+
+def test_snapshots_belong_to_the_run(images, network, pool, runtime, tmp_path):
+    options = {"pool": pool, "seed": 1, "runtime": runtime, "folder": tmp_path}
+    with pytest.raises(SettingsError, match="there are 6 iterations"):
+        distill(images, SMALL, network, snapshots=[7], **options)
+    with pytest.raises(SettingsError, match="snapshots is 0"):
+        distill(images, SMALL, network, snapshots=[0], **options)
+    distill(images, SMALL, network, **options)
+    with pytest.raises(CheckpointError, match="other settings, data or seed"):
+        distill(images, SMALL, network, snapshots=[2], **options)
 
 
 def test_complete_run_is_loaded_not_repeated(images, network, pool, runtime, tmp_path):

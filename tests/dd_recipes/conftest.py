@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from dd_recipes.catalog import find
 from dd_recipes.reader import load_recipe
@@ -16,18 +17,20 @@ from dd_recipes.recipe import Recipe
 from dd_recipes.results import Results
 from dd_recipes.runner import Hardware, reproduce
 
+torch.set_num_threads(1)  # as in the processes that tests start: others would round otherwise
+
 TINY = (
     "pretrain.batch_size=512",
-    "students.epochs=2",
-    "methods.dm.settings.iterations=4",
-    "methods.ncfm.settings.iterations=6",
+    "students.steps=8",
+    "cells.dm.distill.iterations=4",
+    "cells.ncfm.distill.iterations=6",
 )
 PLAIN = Hardware(device="cpu", precision="float32", compile="off")
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Recipe:
-    """The quickstart with every phase cut to a few steps."""
+    """The quickstart with every phase cut to a few steps: random real, packed, DM, NCFM."""
     return load_recipe(find("quickstart"), budget="smoke", overrides=TINY)
 
 

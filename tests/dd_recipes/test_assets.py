@@ -8,8 +8,9 @@ import pytest
 
 from dd_core.datasets import read_npz
 from dd_core.errors import DataError
-from dd_recipes.assets import SUBSET_SHA256, embedded_file, load_data
+from dd_recipes.assets import SUBSET_SHA256, embedded_file
 from dd_recipes.recipe import DataSource
+from dd_recipes.sources import load_data
 
 
 @pytest.fixture
@@ -69,13 +70,3 @@ def test_the_hash_is_checked_whenever_the_file_is_read(monkeypatch: pytest.Monke
     monkeypatch.setattr("dd_recipes.assets.SUBSET_SHA256", "0" * 64)
     with pytest.raises(DataError, match="damaged"):
         load_data(DataSource("embedded"), None)
-
-
-def test_a_folder_that_would_not_be_used_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="leave --data out"):
-        load_data(DataSource("embedded"), tmp_path)
-
-
-def test_cifar10_is_sought_where_it_was_said_to_be(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="CIFAR-10"):
-        load_data(DataSource("cifar10"), tmp_path)

@@ -49,7 +49,9 @@ def unwritten(cell: Cell) -> list[str]:
     """Settings that a cell leaves to dd-core's defaults."""
     found = [path for path, origin in cell.origins.items() if origin == DEFAULT]
     for term in cell.distill.objectives if cell.distill else ():
-        known = {f.name for f in fields(build_objective(term.name, term.options))}
+        # TOML has no null: what is None where it is not given cannot be written out.
+        objective = build_objective(term.name, term.options)
+        known = {f.name for f in fields(objective) if f.default is not None}
         found += [f"{term.name}.{name}" for name in sorted(known - term.options.keys())]
     return found
 

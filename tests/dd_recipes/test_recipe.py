@@ -3,44 +3,67 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from dd_core.settings import DistillSettings, SyntheticSettings
+import pytest
+
+from dd_core.settings import SyntheticSettings
 from dd_recipes.catalog import find
 from dd_recipes.reader import load_recipe
-from dd_recipes.recipe import Method
+from dd_recipes.recipe import Cell, DataSource
+
+QUICKSTART = load_recipe(find("quickstart"))
+REAL, PACKED, DM, NCFM = QUICKSTART.cells
 
 
-def test_a_method_knows_its_kind_and_its_set() -> None:
-    chosen = Method("Random real", "", SyntheticSettings(ipc=3, factor=1))
-    distilled = Method("NCFM", "", DistillSettings(synthetic=SyntheticSettings(ipc=4)))
-    assert (chosen.kind, chosen.slug, chosen.synthetic.ipc) == ("random", "random-real", 3)
-    assert (distilled.kind, distilled.slug, distilled.synthetic.ipc) == ("distill", "ncfm", 4)
+def with_set(cell: Cell, synthetic: SyntheticSettings) -> Cell:
+    return replace(cell, synthetic=synthetic)
 
 
-def test_a_method_counts_its_training_images() -> None:
+def test_a_cell_counts_its_training_images() -> None:
     packed = SyntheticSettings(ipc=3, factor=2, decode="multi")
-    assert Method("packed", "", packed).views == 3 * (4 + 1)
-    assert Method("packed", "", replace(packed, decode="bound", bound=7)).views == 4 + 1 + 1
-    whole = Method("whole", "", replace(packed, init="real"))
+    assert with_set(PACKED, packed).views == 3 * (4 + 1)
+    assert with_set(PACKED, replace(packed, decode="bound", bound=7)).views == 4 + 1 + 1
+    whole = with_set(REAL, replace(packed, init="real"))
     assert (whole.factor, whole.views) == (1, 3)
-    assert Method("distilled", "", DistillSettings(synthetic=packed)).views == 15
+    assert with_set(NCFM, packed).views == 15
 
 
-def test_tables_are_json_and_name_the_kinds() -> None:
-    recipe = load_recipe(find("quickstart"))
-    tables = recipe.tables()
+def test_a_cell_knows_whether_it_needs_a_pool() -> None:
+    assert [cell.needs_pool for cell in QUICKSTART.cells] == [False, False, False, True]
+    assert replace(REAL, kind="herding").needs_pool
+    assert replace(REAL, soft_labels="paper").needs_pool
+
+
+def test_the_settings_of_a_cell_are_json_and_name_the_terms() -> None:
+    settings = NCFM.settings()
+    assert json.loads(json.dumps(settings)) == settings
+    assert list(settings["distill"]["objectives"]) == ["ncfm"]
+    assert "synthetic" not in settings["distill"] and "distill" not in REAL.settings()
+
+
+def test_the_tables_of_a_recipe_hold_no_layers() -> None:
+    tables = QUICKSTART.tables()
     assert json.loads(json.dumps(tables)) == tables
-    assert [table["kind"] for table in tables["methods"]] == [m.kind for m in recipe.methods]
+    assert "base" not in tables and tables["variants"] == ["best"]
+    assert [cell["set"]["kind"] for cell in tables["cells"]] == [c.kind for c in QUICKSTART.cells]
 
 
 def test_quickstart_has_its_two_controls_before_the_methods() -> None:
-    recipe = load_recipe(find("quickstart"))
-    assert [m.label for m in recipe.methods] == ["random real", "random packed", "DM", "NCFM"]
-    assert [m.synthetic.factor for m in recipe.methods] == [1, 2, 2, 2]
-    assert {m.synthetic.ipc for m in recipe.methods} == {10}
+    assert QUICKSTART.rows == ("random real", "random packed", "DM", "NCFM")
+    assert [cell.factor for cell in QUICKSTART.cells] == [1, 2, 2, 2]
+    assert {cell.synthetic.ipc for cell in QUICKSTART.cells} == {10}
 
 
-def test_cifar10_compares_with_the_published_value() -> None:
-    recipe = load_recipe(find("ncfm-cifar10-ipc1"))
-    published = [m.published for m in recipe.methods if m.published]
-    assert [(p.mean, p.std, p.n) for p in published] == [(49.5, 0.3, 10)]
-    assert "best" in published[0].note
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"source": "cifar10", "size": -1}, "size is -1"),
+        ({"source": "cifar10", "imbalance_factor": 0.5}, "imbalance_factor is 0.5"),
+        ({"source": "cifar10", "imbalance_seed": -1}, "imbalance_seed is -1"),
+        ({"source": "folder", "path": "x", "held_out": 1.0}, "held_out is 1.0"),
+        ({"source": "folder"}, "path is ''"),
+        ({"source": "cifar10", "path": "x"}, "only there"),
+    ],
+)
+def test_a_data_source_is_checked(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DataSource(**settings)  # type: ignore[arg-type]

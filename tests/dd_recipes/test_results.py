@@ -1,31 +1,60 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from dataclasses import replace
 
 import pytest
 
-from dd_recipes.paper import PublishedValue
+from dd_recipes.paper import Claim, PublishedValue, Reference
 from dd_recipes.results import Results, Row, duration, findings
+from dd_recipes.verdict import judge, not_run
 
-REAL = Row("real", "real", "random", "", 10, 1, 10, (60.0, 62.0), (61.0, 63.0), None, 5.0)
-PACKED = Row("packed", "packed", "random", "", 10, 2, 40, (70.0, 72.0), (70.0, 72.0), None, 6.0)
-DISTILLED = Row(
-    "NCFM", "ncfm", "distill", "", 10, 2, 40, (80.0, 81.0, 82.0), (80.0, 81.0, 82.0), 30.0, 7.0,
-    PublishedValue(81.0, 0.5, 10, "Table 1"),
+PAPER = PublishedValue(81.0, "Table 1", 0.5, 10)
+REAL = Row(
+    "real", "real", "10", "random", ipc=10, training_images=10, status="done", last=(60.0, 62.0),
+    best=(61.0, 63.0), student_seconds=5.0, set="r", test_images=50, data="data",
 )  # fmt: skip
-RESULTS = Results(
-    "name", "title", 0, "data", ("a", "b"), 100, 50, "cpu", 12.0, (REAL, PACKED, DISTILLED), 3
+PACKED = replace(
+    REAL, name="packed", row="packed", factor=2, training_images=40, last=(70.0, 72.0),
+    student_seconds=6.0, set="p",
+)  # fmt: skip
+DISTILLED = replace(
+    REAL, name="ncfm", row="NCFM", kind="distill", factor=2, training_images=40,
+    last=(80.0, 81.0, 82.0), best=(80.0, 81.0, 82.0), distill_seconds=30.0, student_seconds=7.0,
+    set="n", published=PAPER, verdict=judge(81.0, 1.0, 3, PAPER),
+)  # fmt: skip
+FAILED = Row(
+    "dm", "DM", "10", "distill", status="failed", note="the loss is NaN", published=PAPER,
+    verdict=not_run("it failed"),
+)  # fmt: skip
+SPEED = Row(
+    "speed", "NCFM", "speed", "distill", measure="speed", status="done", unit="GB", last=(1.25,),
+    iteration_seconds=0.5, gigabytes=1.25,
+)  # fmt: skip
+CURVED = replace(
+    DISTILLED, name="curve", column="figure", measure="dynamics",
+    curve=((10, (60.0, 61.0)), (20, (80.0, 81.0))), published=None, verdict=None, x=0.5,
+)  # fmt: skip
+CLAIMS = (
+    Claim("20 points over real images", "abstract", "ncfm", "real", 20.0),
+    Claim("better than all before", "abstract", "ncfm", "references", 5.0),
+    Claim("better than DM", "abstract", "ncfm", "dm", 5.0),
 )
+RESULTS = Results(
+    "name", "title", "best", "full", 0, "cpu", 12.0, (REAL, PACKED, DISTILLED), ("10",),
+    (Reference("MTT", "10", 70.0, 0.5), Reference("IDM", "10", 72.0)), CLAIMS[:2],
+)  # fmt: skip
 
 
 def test_row_statistics() -> None:
     assert DISTILLED.mean == 81.0
     assert DISTILLED.std == statistics.stdev(DISTILLED.last) == 1.0
     assert DISTILLED.accuracy == "81.0 ± 1.0 (3)"
-    assert DISTILLED.training_images == 40
+    assert DISTILLED.value == "81.0 ± 1.0"
     assert REAL.best_accuracy == "62.0 ± 1.4 (2)"
+    assert DISTILLED.seconds == 37.0
 
 
 def test_a_single_student_has_no_deviation() -> None:
@@ -34,9 +63,22 @@ def test_a_single_student_has_no_deviation() -> None:
     assert row.accuracy == "60.0 (1)"
 
 
-def test_json_reads_back_the_same() -> None:
-    text = json.dumps(RESULTS.as_json(), allow_nan=False)
-    assert Results.from_json(json.loads(text)) == RESULTS
+def test_what_was_not_measured_has_no_numbers() -> None:
+    assert math.isnan(FAILED.mean) and FAILED.std == 0.0 and FAILED.sample is None
+    assert FAILED.value == FAILED.accuracy == "failed"
+    assert FAILED.best_accuracy == FAILED.speed == ""
+
+
+def test_speed_shows_both_figures() -> None:
+    assert SPEED.value == SPEED.accuracy == "1.25 GB"
+    assert SPEED.speed == "0.5 s an iteration, 1.25 GB"
+
+
+@pytest.mark.parametrize("rows", [RESULTS.rows, (REAL, FAILED, SPEED, CURVED)])
+def test_json_reads_back_the_same(rows: tuple[Row, ...]) -> None:
+    results = replace(RESULTS, rows=rows)
+    text = json.dumps(results.as_json(), allow_nan=False)
+    assert Results.from_json(json.loads(text)) == results
 
 
 def test_json_says_what_follows() -> None:
@@ -44,11 +86,33 @@ def test_json_says_what_follows() -> None:
     assert tables["complete"] is True
     assert tables["rows"][2]["verdict"]["word"] == "reproduced"
     assert tables["rows"][0]["verdict"] is None
-    assert replace(RESULTS, methods=4).as_json()["complete"] is False
+    assert tables["rows"][0]["mean"] == 61.0
+    assert [claim["verdict"]["word"] for claim in tables["claims"]] == ["holds", "holds"]
+    tables = replace(RESULTS, rows=(*RESULTS.rows, FAILED)).as_json()
+    assert tables["complete"] is False
+    assert tables["rows"][3]["mean"] is None
 
 
-def test_seconds_add_up() -> None:
+def test_failed_and_done_rows_are_told_apart() -> None:
+    results = replace(RESULTS, rows=(REAL, FAILED))
+    assert results.failed == (FAILED,) and results.done == (REAL,)
+    assert not results.complete and RESULTS.complete
+
+
+def test_claims_are_judged_by_what_was_measured() -> None:
+    results = replace(RESULTS, rows=(*RESULTS.rows, FAILED), claims=CLAIMS)
+    over_real, over_references, over_failed = (verdict for _, verdict in results.verdicts)
+    assert over_real.word == "holds" and over_real.difference == 20.0
+    assert over_references.word == "holds" and over_references.difference == 9.0
+    assert over_failed.word == "not measured"
+    alone = replace(results, references=(), claims=CLAIMS[1:2])
+    assert alone.verdicts[0][1].word == "not measured"
+
+
+def test_seconds_add_up_and_shared_sets_count_once() -> None:
     assert RESULTS.seconds == 12 + 5 + 6 + 30 + 7
+    twin = replace(DISTILLED, name="twin")
+    assert replace(RESULTS, rows=(*RESULTS.rows, twin)).seconds == RESULTS.seconds + 7
 
 
 def test_findings_compare_with_both_controls() -> None:
@@ -77,9 +141,17 @@ def test_differences_agree_with_the_printed_figures() -> None:
     assert "66.0%: NCFM is 13.8 points" in plain or "66.1%: NCFM is 13.7 points" in plain
 
 
-def test_findings_need_a_distilled_row() -> None:
-    assert findings(replace(RESULTS, rows=(REAL, PACKED))) == []
-    assert len(findings(replace(RESULTS, rows=(DISTILLED,)))) == 1
+def test_findings_need_a_distilled_row_that_is_measured() -> None:
+    assert findings(replace(RESULTS, rows=(REAL, PACKED, FAILED))) == []
+    assert len(findings(replace(RESULTS, rows=(DISTILLED, FAILED)))) == 1
+    assert findings(replace(RESULTS, rows=(SPEED, CURVED))) == []
+
+
+def test_findings_compare_within_a_column() -> None:
+    other = [replace(row, name=f"{row.name}-50", column="50") for row in (REAL, DISTILLED)]
+    lone = replace(DISTILLED, name="lone", column="1")
+    found = findings(replace(RESULTS, rows=(REAL, DISTILLED, *other, lone)))
+    assert [sentence.partition(":")[0] for sentence in found] == ["10", "10", "50", "50"]
 
 
 @pytest.mark.parametrize(

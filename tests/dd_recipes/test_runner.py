@@ -1,34 +1,61 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 import torch
 
 from dd_core.artifact import DistilledSet
-from dd_core.errors import NonFiniteError, UserError
+from dd_core.errors import RunError, UserError
 from dd_core.events import Event, Message, PhaseAdvanced, PhaseStarted
 from dd_core.settings import DistillSettings
-from dd_recipes.catalog import find
-from dd_recipes.reader import load_recipe, read_recipe
-from dd_recipes.recipe import Recipe
+from dd_recipes.reader import read_recipe
+from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.results import Results
+from dd_recipes.runfolder import held
 from dd_recipes.runner import Hardware, reproduce
 
 PLAIN = Hardware(device="cpu", precision="float32", compile="off")
 PHASES = [
-    "pool", "students random real", "students random packed", "distill DM", "students DM",
-    "distill NCFM", "students NCFM",
+    "students random-real", "students random-packed", "distill dm", "students dm", "pool ncfm",
+    "distill ncfm", "students ncfm",
 ]  # fmt: skip
 
 
 def accuracies(results: Results) -> dict[str, tuple[float, ...]]:
-    return {row.label: row.last for row in results.rows}
+    return {row.name: row.last for row in results.rows}
+
+
+def statuses(results: Results) -> dict[str, str]:
+    return {row.name: row.status for row in results.rows}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def changed(cell: Cell, **parts: dict[str, Any]) -> Cell:
+    """A cell with other values in some sections."""
+    sections = {name: replace(getattr(cell, name), **values) for name, values in parts.items()}
+    return replace(cell, **sections)  # type: ignore[arg-type]
+
+
+def distilling(cell: Cell, **values: Any) -> Cell:
+    assert isinstance(cell.distill, DistillSettings)
+    return replace(cell, distill=replace(cell.distill, **values))
+
+
+def only(recipe: Recipe, *cells: Cell) -> Recipe:
+    return replace(recipe, cells=cells)
 
 
 @dataclass
@@ -49,82 +76,65 @@ class Recorder:
     def phases(self) -> Iterator[PhaseStarted]:
         return (event for event in self.events if isinstance(event, PhaseStarted))
 
+    @property
+    def computed(self) -> list[str]:
+        """Phases in which there was something left to compute."""
+        return [event.phase for event in self.phases if event.done < event.total]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(event.text for event in self.events if isinstance(event, Message))
+
 
 def test_the_folder_holds_what_the_documentation_says(
     tiny: Recipe, finished: tuple[Path, Results]
 ) -> None:
     folder, results = finished
-    assert results.complete
+    assert results.complete and not results.failed
     assert Results.from_json(json.loads((folder / "results.json").read_text())) == results
-    assert read_recipe(tomllib.loads((folder / "config.toml").read_text()), name="x") == tiny
-    assert json.loads((folder / "config.json").read_text()) == tiny.tables()
+    raw = tomllib.loads((folder / "config.toml").read_text())
+    again = read_recipe(raw, name="x", budget="full")
+    assert [cell.settings() for cell in again.cells] == [cell.settings() for cell in tiny.cells]
+    assert [cell.name for cell in again.cells] == [row.name for row in results.rows]
+    assert json.loads((folder / "config.json").read_text()) == raw
     assert json.loads((folder / "environment.json").read_text())["packages"]["torch"]
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["format"], run["recipe"], run["budget"]) == (3, "quickstart", "smoke")
+    (log,) = folder.glob("events-*.jsonl")
+    events = [json.loads(line) for line in log.read_text().splitlines()]
     started = [event["phase"] for event in events if event["event"] == "PhaseStarted"]
     assert started == PHASES
     assert all("time" in event for event in events)
+    (pool,) = folder.glob("pools/*/pool.json")
+    assert json.loads(pool.read_text())["seconds"] == results.pool_seconds
+    for row in results.rows:
+        assert (folder / "sets" / str(row.set) / "set.json").exists()
+        assert json.loads((folder / "cells" / row.name / "cell.json").read_text())["seed"] == 0
 
 
-def test_every_method_leaves_a_set_that_can_be_used(
+def test_every_cell_has_a_set_that_can_be_used(
     tiny: Recipe, finished: tuple[Path, Results]
 ) -> None:
-    folder, _ = finished
-    for method in tiny.methods:
-        stored = DistilledSet.load(folder / "methods" / method.slug / "distilled")
+    folder, results = finished
+    for cell, row in zip(tiny.cells, results.rows, strict=True):
+        stored = DistilledSet.load(folder / "sets" / str(row.set) / "distilled")
         images, labels = stored.decoded()
-        assert torch.bincount(labels).tolist() == [method.views] * 10
-        assert images.shape == (10 * method.views, 1, 28, 28)
-        assert 0 <= float(images.min()) <= float(images.max()) <= 1
-
-
-def test_training_images_are_counted_for_every_form_of_decoding(tmp_path: Path) -> None:
-    overrides = (
-        "methods.random-packed.settings.decode=bound", "methods.random-packed.settings.bound=25",
-        "methods.dm.settings.synthetic.decode=multi", "methods.dm.settings.iterations=1",
-        "students.students=1", "students.epochs=1", "students.evaluations=1",
-    )  # fmt: skip
-    recipe = load_recipe(find("quickstart"), budget="smoke", overrides=overrides)
-    recipe = replace(recipe, methods=recipe.methods[1:3])
-    rows = reproduce(recipe, tmp_path / "run", hardware=PLAIN).rows
-    # 25 views of 10 images: three images in 4 views, seven whole; or each whole and in 4 views.
-    assert [row.training_images for row in rows] == [3 * 4 + 7, 10 * (1 + 4)]
-    for row in rows:
-        stored = DistilledSet.load(tmp_path / "run" / "methods" / row.slug / "distilled")
-        counts = torch.bincount(stored.decoded()[1]).tolist()
-        assert counts == [row.training_images] * 10
+        assert torch.bincount(labels).tolist() == [cell.views] * 10 == [row.training_images] * 10
+        assert images.shape == (10 * cell.views, 1, 28, 28)
 
 
 def test_distillation_starts_from_the_packed_control(finished: tuple[Path, Results]) -> None:
-    folder, _ = finished
+    folder, results = finished
     packed, dm, ncfm = (
-        DistilledSet.load(folder / "methods" / name / "distilled").images
-        for name in ("random-packed", "dm", "ncfm")
+        DistilledSet.load(folder / "sets" / str(row.set) / "distilled").images
+        for row in results.rows[1:]
     )
     # Few steps of at most about 0.003 (NCFM) from the same random real images.
-    assert float((ncfm - packed).abs().max()) < 0.1
-    assert float((ncfm - packed).abs().max()) > 0
+    assert 0 < float((ncfm - packed).abs().max()) < 0.1
     assert not torch.equal(dm, packed)
 
 
-def test_the_same_seed_gives_the_same_numbers(
-    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
-) -> None:
-    again = reproduce(tiny, tmp_path / "run", hardware=PLAIN)
-    assert accuracies(again) == accuracies(finished[1])
-    for method in tiny.methods:
-        name = Path("methods") / method.slug / "distilled" / "distilled.safetensors"
-        assert (tmp_path / "run" / name).read_bytes() == (finished[0] / name).read_bytes()
-
-
-def test_another_seed_gives_other_numbers(
-    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
-) -> None:
-    small = replace(tiny, seed=1, methods=tiny.methods[:1])
-    (row,) = reproduce(small, tmp_path / "run", hardware=PLAIN).rows
-    assert row.last != finished[1].rows[0].last
-
-
-def test_a_run_interrupted_in_every_phase_ends_with_the_same_numbers(
+def test_the_same_seed_gives_the_same_numbers_after_interruptions_in_every_phase(
     tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
 ) -> None:
     for phase in PHASES:
@@ -136,35 +146,74 @@ def test_a_run_interrupted_in_every_phase_ends_with_the_same_numbers(
     recorder = Recorder()
     results = reproduce(tiny, tmp_path / "run", hardware=PLAIN, listen=recorder)
     assert accuracies(results) == accuracies(finished[1])
-    # What was complete, or had gone some way, was not computed again.
-    *complete, last = recorder.phases
-    assert [event.phase for event in complete] == ["pool", "distill NCFM"]
-    assert all(event.done == event.total for event in complete)
-    assert last.phase == "students NCFM"
-    assert 0 < last.done < last.total
-    assert any(isinstance(e, Message) and "random real, random packed, DM" in e.text
-               for e in recorder.events)  # fmt: skip
+    assert recorder.computed == ["students ncfm"]  # what was complete was not computed again
+    assert "already complete: random-real, random-packed, dm" in recorder.text
+    for row in results.rows:
+        name = Path("sets") / str(row.set) / "distilled" / "distilled.safetensors"
+        assert (tmp_path / "run" / name).read_bytes() == (finished[0] / name).read_bytes()
 
 
-def test_a_complete_run_computes_nothing(tiny: Recipe, finished: tuple[Path, Results]) -> None:
+def test_another_seed_gives_other_numbers(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    small = replace(tiny, seed=1, cells=tiny.cells[:1])
+    (row,) = reproduce(small, tmp_path / "run", hardware=PLAIN).rows
+    assert row.last != finished[1].rows[0].last
+
+
+def test_a_complete_run_computes_nothing_and_needs_no_data(
+    tiny: Recipe, finished: tuple[Path, Results], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, results = finished
     stored = (folder / "results.json").read_bytes()
+    monkeypatch.setattr("dd_recipes.shelf.load_data", lambda *_: pytest.fail("data were read"))
     recorder = Recorder()
     assert reproduce(tiny, folder, listen=recorder) == results
     assert list(recorder.phases) == []
     assert (folder / "results.json").read_bytes() == stored
 
 
-def test_words_may_change_but_not_the_computation(
-    tiny: Recipe, finished: tuple[Path, Results]
-) -> None:
+def test_words_may_change(tiny: Recipe, finished: tuple[Path, Results]) -> None:
     folder, results = finished
     assert reproduce(replace(tiny, summary="Other words."), folder).rows == results.rows
     reproduce(tiny, folder)
-    with pytest.raises(UserError, match="seed: 0 there, 5 now"):
-        reproduce(replace(tiny, seed=5), folder)
-    with pytest.raises(UserError, match=r"students\.students: 2 there, 3 now"):
-        reproduce(replace(tiny, students=replace(tiny.students, students=3)), folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda r: replace(r, seed=5), "seed: 0 there, 5 now"),
+        (lambda r: replace(r, variant="paper"), "variant: best there, paper now"),
+        (lambda r: replace(r, budget="full"), "budget: smoke there, full now"),
+        (
+            lambda r: only(r, changed(r.cells[0], students={"students": 3})),
+            r"cells\.random-real\.students\.students: 2 there, 3 now",
+        ),
+        (
+            lambda r: only(r, distilling(r.cells[3], batch_real=8)),
+            r"cells\.ncfm\.distill\.batch_real: 16 there, 8 now",
+        ),
+    ],
+)
+def test_another_computation_is_refused_with_nothing_written(
+    tiny: Recipe, finished: tuple[Path, Results], change: Callable[[Recipe], Recipe], words: str
+) -> None:
+    before = content(finished[0])
+    with pytest.raises(UserError, match=words):
+        reproduce(change(tiny), finished[0], hardware=PLAIN)
+    assert content(finished[0]) == before
+
+
+def test_other_images_are_refused(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "cells" / "dm"
+    (path / "measured.json").unlink()
+    asked = json.loads((path / "cell.json").read_text())
+    (path / "cell.json").write_text(json.dumps({**asked, "images": "abc/def"}))
+    with pytest.raises(UserError, match=r"cells\.dm\.images: abc/def there"):
+        reproduce(tiny, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -182,57 +231,6 @@ def test_a_run_keeps_its_precision(
         reproduce(tiny, finished[0], hardware=wish)
 
 
-def test_without_blended_extractors_there_is_no_pool(tiny: Recipe, tmp_path: Path) -> None:
-    recipe = replace(tiny, methods=(tiny.methods[2],))
-    recorder = Recorder()
-    results = reproduce(recipe, tmp_path / "run", hardware=PLAIN, listen=recorder)
-    assert results.pool_seconds is None
-    assert [event.phase for event in recorder.phases] == ["distill DM", "students DM"]
-
-
-def test_a_nan_stops_the_run_and_keeps_what_was_complete(tiny: Recipe, tmp_path: Path) -> None:
-    real, ncfm = tiny.methods[0], tiny.methods[3]
-    assert isinstance(ncfm.settings, DistillSettings)
-    objectives = (replace(ncfm.settings.objectives[0], weight=1e38),)
-    wild = replace(ncfm, settings=replace(ncfm.settings, objectives=objectives))
-    recipe = replace(tiny, methods=(real, wild))
-    with pytest.raises(NonFiniteError):
-        reproduce(recipe, tmp_path / "run", hardware=PLAIN)
-    stored = Results.from_json(json.loads((tmp_path / "run" / "results.json").read_text()))
-    assert [row.label for row in stored.rows] == ["random real"]
-    assert not stored.complete
-
-
-def test_what_cannot_be_made_is_found_before_anything_is_computed(
-    tiny: Recipe, tmp_path: Path
-) -> None:
-    ncfm = tiny.methods[-1]
-    assert isinstance(ncfm.settings, DistillSettings)
-    for change, words in (({"factor": 3}, "factor is 3"), ({"ipc": 300}, "real images a class")):
-        synthetic = replace(ncfm.settings.synthetic, **change)  # type: ignore[arg-type]
-        method = replace(ncfm, settings=replace(ncfm.settings, synthetic=synthetic))
-        with pytest.raises(UserError, match=words):
-            reproduce(replace(tiny, methods=(method,)), tmp_path / "run", hardware=PLAIN)
-        assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("name", ["curves.json", "measured.json"])
-def test_damaged_derived_files_are_derived_anew(
-    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path, name: str
-) -> None:
-    folder, results = finished
-    copy = tmp_path / "run"
-    shutil.copytree(folder, copy)
-    path = copy / "methods" / "ncfm" / name
-    path.write_text(path.read_text()[:30])
-    (copy / "environment.json").write_text("{")
-    recorder = Recorder()
-    again = reproduce(tiny, copy, hardware=PLAIN, listen=recorder)
-    assert accuracies(again) == accuracies(results)
-    assert all(phase.done == phase.total for phase in recorder.phases)
-    assert json.loads(path.read_text()) and json.loads((copy / "environment.json").read_text())
-
-
 def test_a_wish_to_compile_that_fell_back_does_not_stop_the_run_from_going_on(
     tiny: Recipe, finished: tuple[Path, Results], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +240,231 @@ def test_a_wish_to_compile_that_fell_back_does_not_stop_the_run_from_going_on(
     assert accuracies(reproduce(tiny, folder, hardware=wish)) == accuracies(results)
 
 
-def test_the_time_of_the_extractors_is_kept(tiny: Recipe, finished: tuple[Path, Results]) -> None:
+def test_without_blended_extractors_there_is_no_pool(tiny: Recipe, tmp_path: Path) -> None:
+    recorder = Recorder()
+    results = reproduce(
+        only(tiny, tiny.cells[2]), tmp_path / "run", hardware=PLAIN, listen=recorder
+    )  # fmt: skip
+    assert results.pool_seconds is None
+    assert recorder.computed == ["distill dm", "students dm"]
+
+
+def test_cells_are_chosen_by_patterns(tiny: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--cells x-.* matches no cell .* random-real"):
+        reproduce(tiny, tmp_path / "run", cells=["x-*"])
+    with pytest.raises(UserError, match=r"--rerun x-.* matches no cell"):
+        reproduce(tiny, tmp_path / "run", rerun=["x-*"])
+    assert not (tmp_path / "run").exists()
+    results = reproduce(tiny, tmp_path / "run", hardware=PLAIN, cells=["random-*"])
+    assert list(statuses(results).values()) == ["done", "done", "missing", "missing"]
+    assert not results.complete and not results.failed
+    again = reproduce(tiny, tmp_path / "run", cells=["random-real"])
+    assert statuses(again) == statuses(results)
+
+
+def test_cells_share_pools_and_sets(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    ncfm = tiny.cells[3]
+    wide = changed(replace(ncfm, name="wide"), student_network={"depth": 2})
+    soft = replace(ncfm, name="soft", soft_labels="paper")
+    recorder = Recorder()
+    results = reproduce(
+        only(tiny, ncfm, wide, soft), tmp_path / "run", hardware=PLAIN, listen=recorder
+    )  # fmt: skip
+    assert recorder.computed == [
+        "pool ncfm", "distill ncfm", "students ncfm", "students wide", "students soft",
+    ]  # fmt: skip
+    first, second, third = results.rows
+    assert first.last == finished[1].rows[3].last
+    assert first.set == second.set != third.set
+    assert first.last != second.last and first.last != third.last
+    labelled = DistilledSet.load(tmp_path / "run" / "sets" / str(third.set) / "distilled")
+    plain = DistilledSet.load(tmp_path / "run" / "sets" / str(first.set) / "distilled")
+    assert torch.equal(labelled.images, plain.images)
+    assert labelled.soft_labels is not None and plain.soft_labels is None
+    # A set that is shared is one in the sum of times too.
+    assert results.seconds == pytest.approx(
+        sum(row.student_seconds or 0 for row in results.rows) + (results.pool_seconds or 0)
+        + (first.distill_seconds or 0) + (third.distill_seconds or 0)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["herding", "kmeans"])
+def test_real_images_are_chosen_by_features_of_the_pool(
+    tiny: Recipe, tmp_path: Path, kind: Any
+) -> None:
+    cell = replace(tiny.cells[0], name="chosen", kind=kind, network=tiny.cells[3].network)
+    recorder = Recorder()
+    (row,) = reproduce(
+        only(tiny, replace(cell, pretrain=tiny.cells[3].pretrain)), tmp_path / "run",
+        hardware=PLAIN, listen=recorder,
+    ).rows  # fmt: skip
+    assert recorder.computed == ["pool chosen", "students chosen"]
+    stored = DistilledSet.load(tmp_path / "run" / "sets" / str(row.set) / "distilled")
+    assert stored.provenance["features"] == "a given function"
+    assert row.distill_seconds is None
+
+
+def wild(cell: Cell) -> Cell:
+    """A cell whose loss overflows."""
+    assert isinstance(cell.distill, DistillSettings)
+    objectives = (replace(cell.distill.objectives[0], weight=1e38),)
+    return distilling(replace(cell, name="wild"), objectives=objectives)
+
+
+def test_a_cell_that_fails_stops_no_other(tiny: Recipe, tmp_path: Path) -> None:
+    recipe = only(tiny, wild(tiny.cells[2]), tiny.cells[0])
+    recorder = Recorder()
+    results = reproduce(recipe, tmp_path / "run", hardware=PLAIN, listen=recorder)
+    assert statuses(results) == {"wild": "failed", "random-real": "done"}
+    assert [row.name for row in results.failed] == ["wild"]
+    assert "not finite" in results.rows[0].note or "inf" in results.rows[0].note
+    assert "wild failed: " in recorder.text
+    failed = json.loads((tmp_path / "run" / "cells" / "wild" / "failed.json").read_text())
+    assert failed["kind"] == "NonFiniteError"
+    stored = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert Results.from_json(stored) == results
+
+
+def test_a_failed_cell_is_tried_again_by_the_next_run(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = only(tiny, tiny.cells[0])
+
+    def fail(*_: object) -> NoReturn:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dd_recipes.runner.measure", fail)
+        began = time.time()
+        for _ in range(2):
+            results = reproduce(recipe, tmp_path / "run", hardware=PLAIN)
+            assert statuses(results) == {"random-real": "failed"}
+            assert results.rows[0].note == "MemoryError"
+    # A process of the same command leaves it alone; another command does not.
+    assert reproduce(recipe, tmp_path / "run", hardware=PLAIN, began=began).failed
+    assert reproduce(recipe, tmp_path / "run", hardware=PLAIN).complete
+    assert not (tmp_path / "run" / "cells" / "random-real" / "failed.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_on"),
+    [(OSError(errno.EIO, "broken"), True), (RunError("no luck"), True),
+     (OSError(errno.ENOSPC, "full"), False), (KeyboardInterrupt(), False),
+     (ZeroDivisionError("a bug"), False)],
+)  # fmt: skip
+def test_only_failures_of_one_cell_let_the_others_go_on(
+    tiny: Recipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    goes_on: bool,
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("dd_recipes.runner.measure", fail)
+    recipe = only(tiny, *tiny.cells[:2])
+    if goes_on:
+        assert len(reproduce(recipe, tmp_path / "run", hardware=PLAIN).failed) == 2
+    else:
+        with pytest.raises(type(error)):
+            reproduce(recipe, tmp_path / "run", hardware=PLAIN)
+        assert not list(tmp_path.rglob("failed.json"))
+
+
+def test_what_cannot_be_made_is_found_before_anything_is_computed(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    for change, words in (({"factor": 3}, "factor is 3"), ({"ipc": 300}, "real images a class")):
+        cell = changed(tiny.cells[1], synthetic=change)
+        with pytest.raises(UserError, match=rf"cells\.random-packed: .*{words}"):
+            reproduce(only(tiny, tiny.cells[0], cell), tmp_path / "run", hardware=PLAIN)
+        assert not (tmp_path / "run").exists()
+    for change, words in (
+        ({"measure": "speed"}, "needs kind = 'distill'"),
+        ({"measure": "continual", "soft_labels": "paper"}, "does not take"),
+    ):
+        with pytest.raises(UserError, match=words):
+            reproduce(only(tiny, replace(tiny.cells[0], **change)), tmp_path / "run")  # type: ignore[arg-type]
+
+
+def test_cells_without_data_are_not_run_and_the_others_are(tiny: Recipe, tmp_path: Path) -> None:
+    absent = replace(tiny.cells[1], name="absent", row="far", data=DataSource("folder", path="x"))
+    recorder = Recorder()
+    recipe = only(tiny, tiny.cells[0], absent)
+    results = reproduce(recipe, tmp_path / "run", hardware=PLAIN, listen=recorder)
+    assert statuses(results) == {"random-real": "done", "absent": "not run"}
+    assert results.rows[1].note and results.rows[1].note in recorder.text
+    assert not results.failed
+
+
+def test_without_any_data_it_says_which_rows_need_which(tiny: Recipe, tmp_path: Path) -> None:
+    cells = [replace(cell, data=DataSource("cifar10")) for cell in tiny.cells]
+    cells[0] = replace(cells[0], data=DataSource("tinyimagenet", size=64))
+    start = time.perf_counter()
+    with pytest.raises(UserError) as caught:
+        reproduce(replace(tiny, cells=tuple(cells)), tmp_path / "run", data_root=tmp_path)
+    assert time.perf_counter() - start < 2.0
+    message = str(caught.value)
+    assert "random packed, DM, NCFM in 10 a class: CIFAR-10 was not found" in message
+    assert "random real in 10 a class: Tiny ImageNet was not found" in message
+    assert "To get it" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["curves.json", "measured.json"])
+def test_damaged_derived_files_are_derived_anew(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path, name: str
+) -> None:
     folder, results = finished
-    stored = json.loads((folder / "pool.json").read_text())["seconds"]
-    assert results.pool_seconds == stored > 0
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    path = copy / "cells" / "ncfm" / name
+    path.write_text(path.read_text()[:30])
+    (copy / "environment.json").write_text("{")
+    (copy / "sets" / str(results.rows[3].set) / "set.json").write_text("")
+    recorder = Recorder()
+    again = reproduce(tiny, copy, hardware=PLAIN, listen=recorder)
+    assert accuracies(again) == accuracies(results)
+    assert recorder.computed == []
+    assert json.loads(path.read_text()) and json.loads((copy / "environment.json").read_text())
+
+
+def test_a_cell_that_another_process_holds_is_passed_over(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    recipe = only(tiny, *tiny.cells[:2])
+    recorder = Recorder()
+    with held(tmp_path / "run" / "cells" / "random-real") as ours:
+        assert ours
+        shutil.copy(finished[0] / "run.json", tmp_path / "run")
+        results = reproduce(recipe, tmp_path / "run", listen=recorder)
+    assert statuses(results) == {"random-real": "running elsewhere", "random-packed": "done"}
+    assert "random-real is being measured by another process" in recorder.text
+    results = reproduce(recipe, tmp_path / "run")
+    assert accuracies(results) == {row.name: row.last for row in finished[1].rows[:2]}
+
+
+def test_rerun_computes_cells_anew(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder, results = tmp_path / "run", finished[1]
+    shutil.copytree(finished[0], folder)
+    recorder = Recorder()
+    again = reproduce(tiny, folder, listen=recorder, rerun=["dm"])
+    assert recorder.computed == ["distill dm", "students dm"]
+    assert accuracies(again) == accuracies(results)
+    # Other settings are welcome for a cell that is computed anew.
+    cells = (*tiny.cells[:3], changed(tiny.cells[3], students={"students": 1}))
+    recorder = Recorder()
+    other = reproduce(replace(tiny, cells=cells), folder, listen=recorder, rerun=["nc*"])
+    assert recorder.computed == ["distill ncfm", "students ncfm"]
+    assert other.rows[3].last == results.rows[3].last[:1]
+    # The processes of one command do not remove what another of them has measured.
+    began = time.time() - 3600
+    recorder = Recorder()
+    recipe = replace(tiny, cells=cells)
+    assert reproduce(recipe, folder, listen=recorder, rerun=["*"], began=began) == other
+    assert list(recorder.phases) == []

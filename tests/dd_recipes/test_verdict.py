@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dd_recipes.paper import PublishedValue
-from dd_recipes.verdict import judge, student_t_quantile, welch_interval
+from dd_recipes.verdict import (
+    Sample,
+    interval_of_difference,
+    judge,
+    judge_claim,
+    not_run,
+    student_t_quantile,
+    welch_interval,
+)
 
-PAPER = PublishedValue(49.5, 0.3, 10, "Table 1")
+PAPER = PublishedValue(49.5, "Table 1", 0.3, 10)
 
 
 # Two-sided 95% values of Student's t as every statistics book prints them.
@@ -76,11 +84,117 @@ def test_words(mean: float, std: float, n: int, word: str) -> None:
     assert verdict.text.startswith(word)
 
 
-def test_not_comparable_says_why() -> None:
-    paper = PublishedValue(71.8, 0.3, 10, "Table 1", "1500 of 20000 iterations", comparable=False)
+def test_not_comparable_says_why_and_shows_the_difference() -> None:
+    paper = PublishedValue(
+        71.8, "Table 1", 0.3, 10, note="1500 of 20000 iterations", comparable=False
+    )
     verdict = judge(63.3, 0.4, 3, paper)
-    assert verdict.text == "not comparable: 1500 of 20000 iterations"
+    assert verdict.word == "not comparable"
+    assert verdict.label == "not comparable (1500 of 20000 iterations)"
+    assert verdict.text.startswith(f"{verdict.label}: -8.5 points (95% interval -9.")
     assert verdict.difference == pytest.approx(-8.5)
+    assert verdict.low is not None and verdict.low < -8.5
+
+
+@pytest.mark.parametrize("budget", ["cpu", "smoke"])
+def test_a_small_budget_is_not_compared(budget: str) -> None:
+    verdict = judge(49.5, 0.2, 5, PAPER, budget=budget)
+    assert verdict.label == f"not comparable ({budget} budget)"
+    assert "+0.0 points (95% interval" in verdict.text
+
+
+def test_without_a_published_deviation_the_interval_uses_ours_alone() -> None:
+    paper = PublishedValue(49.5, "Figure 3")
+    verdict = judge(49.6, 0.2, 5, paper)
+    assert verdict.word == "reproduced"
+    half = 2.776 * 0.2 / math.sqrt(5)
+    assert (verdict.low, verdict.high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-3)
+    assert judge(49.6, 0.0, 1, paper).word == "undecided"
+    assert judge(49.6, 0.2, 5, PublishedValue(49.5, "Figure 3", n=10)) == verdict
+
+
+@pytest.mark.parametrize(
+    ("mean", "word"), [(1.05, "reproduced"), (0.95, "reproduced"), (1.5, "above"), (0.5, "below")]
+)
+@pytest.mark.parametrize("unit", ["s", "GB"])
+def test_seconds_and_memory_are_compared_by_a_tenth(mean: float, word: str, unit: str) -> None:
+    paper = PublishedValue(1.0, "Table 5", unit=unit)  # type: ignore[arg-type]
+    verdict = judge(mean, 0.0, 1, paper)
+    assert verdict.word == word
+    assert verdict.text == f"{word}: {mean - 1:+.3g} {unit}"
+    assert judge(mean, 0.0, 1, paper, reason="another GPU").label == "not comparable (another GPU)"
+
+
+def test_what_was_not_run_has_no_difference() -> None:
+    verdict = not_run("CIFAR-10 is missing")
+    assert (verdict.word, verdict.difference) == ("not run", None)
+    assert verdict.text == "not run: CIFAR-10 is missing"
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "n", "against", "word"),
+    [
+        (52.0, 0.5, 5, Sample(38.0, 0.5, 5), "holds"),
+        (59.0, 0.5, 5, Sample(38.0, 0.5, 5), "holds"),  # more is as good
+        (51.2, 0.5, 5, Sample(38.0), "holds"),  # within the tolerance
+        (45.0, 0.5, 5, Sample(38.0, 0.5, 5), "does not hold"),
+        (30.0, 0.5, 5, Sample(38.0, 0.5, 5), "does not hold"),
+        (50.0, 9.0, 3, Sample(38.0, 9.0, 3), "undecided"),
+        (52.0, 0.0, 1, Sample(38.0, 0.5, 5), "undecided"),
+    ],
+)
+def test_claims(mean: float, std: float, n: int, against: Sample, word: str) -> None:
+    verdict = judge_claim(14.0, Sample(mean, std, n), against)
+    assert verdict.word == word
+    assert verdict.difference == pytest.approx(mean - against.mean)
+    assert verdict.text.startswith(f"{word}: {mean - against.mean:+.1f} points")
+
+
+def test_claims_of_less_and_claims_without_measurements() -> None:
+    assert judge_claim(-0.5, Sample(0.4), Sample(1.0), unit="s").word == "holds"
+    assert judge_claim(-0.5, Sample(0.9), Sample(1.0), unit="s").word == "does not hold"
+    assert judge_claim(-5.0, Sample(10.0, 0.1, 5), Sample(16.0, 0.1, 5)).word == "holds"
+    for cell, against in ((None, Sample(1.0)), (Sample(1.0), None)):
+        assert judge_claim(1.0, cell, against).word == "not measured"
+
+
+MEANS, STDS, SIZES = st.floats(0, 100), st.floats(0.01, 9), st.integers(2, 20)
+SAMPLES = st.builds(Sample, MEANS, STDS, SIZES) | st.builds(Sample, MEANS)
+
+
+@given(SAMPLES, SAMPLES)
+def test_the_interval_of_a_difference_is_antisymmetric_and_holds_it(a: Sample, b: Sample) -> None:
+    found, mirrored = interval_of_difference(a, b), interval_of_difference(b, a)
+    assert (found is None) == (a.std is None and b.std is None) == (mirrored is None)
+    if found is not None and mirrored is not None:
+        assert found == pytest.approx((-mirrored[1], -mirrored[0]))
+        assert found[0] <= a.mean - b.mean <= found[1]
+
+
+@given(MEANS, STDS, SIZES, MEANS)
+def test_a_word_agrees_with_its_interval(mean: float, std: float, n: int, published: float) -> None:
+    verdict = judge(mean, std, n, PublishedValue(published, "Table 1", 0.3, 10))
+    assert verdict.low is not None and verdict.high is not None and verdict.difference is not None
+    if verdict.word == "below":
+        assert verdict.high < -1
+    elif verdict.word == "above":
+        assert verdict.low > 1
+    elif verdict.word == "reproduced":
+        assert abs(verdict.difference) <= 1
+    else:
+        assert abs(verdict.difference) > 1 and verdict.low <= 1 and verdict.high >= -1
+
+
+@given(MEANS, STDS, SIZES, st.floats(-50, 50), st.floats(0, 20))
+def test_more_in_the_claimed_direction_is_never_worse(
+    mean: float, std: float, n: int, claimed: float, more: float
+) -> None:
+    order = ("does not hold", "undecided", "holds")
+    side = 1.0 if claimed >= 0 else -1.0
+    against = Sample(50.0, 0.5, 10)
+    first = judge_claim(claimed, Sample(mean, std, n), against).word
+    second = judge_claim(claimed, Sample(mean + side * more, std, n), against).word
+    assert order.index(second) >= order.index(first)
 
 
 def test_without_any_deviation_the_interval_is_a_point() -> None:

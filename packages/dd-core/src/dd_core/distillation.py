@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dd_core._arguments import as_bytes, as_instance, as_path, as_seed
+from dd_core._arguments import as_bytes, as_count, as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import (
     fingerprint,
@@ -22,7 +22,7 @@ from dd_core.checkpoint import (
     save_record,
     save_state,
 )
-from dd_core.errors import CheckpointError, NonFiniteError
+from dd_core.errors import CheckpointError, NonFiniteError, SettingsError
 from dd_core.events import Listener, Message, ignore
 from dd_core.extractors import ExtractorPool
 from dd_core.images import LabeledImages
@@ -34,7 +34,7 @@ from dd_core.runtime import Runtime
 from dd_core.selection import as_distilled
 from dd_core.settings import DistillSettings, NetworkSettings
 
-__all__ = ["Distillation", "distill"]
+__all__ = ["Distillation", "distill", "snapshot_folder"]
 
 _COMPLETE = "complete.json"
 _ASK_INTERVAL = 10
@@ -69,6 +69,7 @@ def distill(
     checkpoint_seconds: float = 5.0,
     memory_budget: int | None = None,
     ranks: Ranks | None = None,
+    snapshots: Sequence[int] = (),
 ) -> Distillation:
     """Distils a set, storing its state now and then; a second call goes on from there.
 
@@ -91,9 +92,13 @@ def distill(
         checkpoint_seconds: Time between two stored states.
         memory_budget: Bytes that the run may take, see `plan_memory`.
         ranks: The processes that share the classes, from `join_ranks`.
+        snapshots: Iterations, from 1 to ``settings.iterations``, after which the set is stored
+            too, each as a `DistilledSet` in ``snapshots/ITERATION`` of the folder; see
+            `snapshot_folder`.
 
     Raises:
-        SettingsError, DataError: The settings do not fit the images, or the budget is too small.
+        SettingsError, DataError: The settings do not fit the images, the budget is too small, or
+            a snapshot is of no iteration.
         CheckpointError: The folder holds another run, or a damaged file.
         NonFiniteError: The loss is NaN or infinite; the last good state is stored.
     """
@@ -105,12 +110,14 @@ def distill(
     memory_budget = None if memory_budget is None else as_bytes("memory_budget", memory_budget)
     ranks = ranks or Ranks()
     listen = listen if ranks.first else ignore
+    moments = _moments(snapshots, settings.iterations)
     pool = None if settings.extractor == "random" else pool
     start = settings.synthetic.init_file
     key = fingerprint(
         asdict(settings), asdict(network), seed, images.fingerprint(), runtime.dtype,
         None if pool is None else pool.fingerprint(),
         *([DistilledSet.load(Path(start)).fingerprint()] if start else []),
+        *([moments] if moments else []),
     )  # fmt: skip
     name = phase or f"distill {settings.method}"
     with locked(folder) if ranks.first else nullcontext():
@@ -131,8 +138,23 @@ def distill(
             text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
             listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
         listen(Message(f"memory: {plan.summary}"))
-        run = _Run(distiller, folder, key, name, listen, checkpoint_seconds)
-        return run.to_the_end(network)
+        run = _Run(distiller, network, folder, key, name, listen, checkpoint_seconds)
+        return run.to_the_end(moments)
+
+
+def snapshot_folder(folder: Path | str, iteration: int) -> Path:
+    """Where `distill` keeps the set as it was after an iteration, in the folder given to it."""
+    return as_path("folder", folder) / "snapshots" / f"{iteration:06d}"
+
+
+def _moments(snapshots: Sequence[int], iterations: int) -> tuple[int, ...]:
+    moments = tuple(sorted({as_count("snapshots", number) for number in snapshots}))
+    if moments and moments[-1] > iterations:
+        raise SettingsError(
+            f"snapshots are {moments}, but there are {iterations} iterations; give numbers from 1 "
+            f"to {iterations}."
+        )
+    return moments
 
 
 class _Run:
@@ -141,13 +163,14 @@ class _Run:
     def __init__(
         self,
         distiller: Distiller,
+        network: NetworkSettings,
         folder: Path,
         key: str,
         phase: str,
         listen: Listener,
         checkpoint_seconds: float,
     ) -> None:
-        self._distiller, self._folder, self._key = distiller, folder, key
+        self._distiller, self._network, self._folder, self._key = distiller, network, folder, key
         self._listen, self._checkpoint_seconds = listen, checkpoint_seconds
         self._state = folder / "state.safetensors"
         self._first, seconds = 0, 0.0
@@ -164,7 +187,7 @@ class _Run:
         self._progress = Phase(phase, total, "iteration", listen, done=self._first, seconds=seconds)
         self._saved_at = time.perf_counter()
 
-    def to_the_end(self, network: NetworkSettings) -> Distillation:
+    def to_the_end(self, snapshots: Sequence[int]) -> Distillation:
         """Runs all iterations that are left and stores the result."""
         distiller, progress = self._distiller, self._progress
         total = distiller.settings.iterations
@@ -174,9 +197,12 @@ class _Run:
             if progress.due():
                 values = {"match": losses[0].item(), "calibration": losses[1].item()}
             progress.advance(iteration + 1, values)
+            if iteration + 1 in snapshots:
+                self._keep(iteration + 1)
             self._save_if_due(iteration + 1)
         _require_finite(distiller.state(), total)
-        result = _result(distiller, network, progress.seconds)
+        history = dict(zip(("match", "calibration"), distiller.history.tolist(), strict=True))
+        result = Distillation(self._distilled(total), history, progress.seconds)
         if distiller.ranks.first:
             result.distilled.save(self._folder / "distilled")
             facts = {
@@ -202,6 +228,31 @@ class _Run:
     def _say_short_memory(self, iteration: int, chunks: Chunks) -> None:
         text = f"out of memory at iteration {iteration}: {chunks.images} real images and "
         self._listen(Message(f"{text}{chunks.views} views at once from now on", "warning"))
+
+    def _keep(self, iteration: int) -> None:
+        """Stores the set; again, with the same pixels, where a run goes on from before it."""
+        _require_finite({"pixels": self._distiller.pixels}, iteration)
+        distilled = self._distilled(iteration)
+        if self._distiller.ranks.first:
+            distilled.save(snapshot_folder(self._folder, iteration))
+
+    def _distilled(self, iteration: int) -> DistilledSet:
+        """The set as it is; collective."""
+        distiller, settings = self._distiller, self._distiller.settings
+        synthetic = settings.synthetic
+        provenance: dict[str, object] = {
+            "method": settings.method,
+            "settings": asdict(settings),
+            "network": asdict(self._network),
+            "seed": distiller.seed,
+            "precision": distiller.runtime.precision,
+            "iteration": iteration,
+            "seconds": self._progress.seconds,
+        }
+        return as_distilled(
+            distiller.all_pixels(), distiller.images, synthetic.factor, provenance,
+            decode=synthetic.decode, bound=synthetic.bound,
+        )  # fmt: skip
 
     def _save_if_due(self, iteration: int) -> None:
         ranks = self._distiller.ranks
@@ -235,25 +286,6 @@ def _require_finite(tensors: Mapping[str, Tensor], iteration: int) -> None:
                 f"{name} is not finite after iteration {iteration}. The last good state is kept; "
                 "begin in another folder with a lower learning_rate or in float32."
             )
-
-
-def _result(distiller: Distiller, network: NetworkSettings, seconds: float) -> Distillation:
-    synthetic = distiller.settings.synthetic
-    provenance: dict[str, object] = {
-        "method": distiller.settings.method,
-        "settings": asdict(distiller.settings),
-        "network": asdict(network),
-        "seed": distiller.seed,
-        "precision": distiller.runtime.precision,
-        "seconds": seconds,
-    }
-    distilled = as_distilled(
-        distiller.all_pixels(), distiller.images, synthetic.factor, provenance,
-        decode=synthetic.decode, bound=synthetic.bound,
-    )  # fmt: skip
-    names = ("match", "calibration")
-    history = dict(zip(names, distiller.history.tolist(), strict=True))
-    return Distillation(distilled, history, seconds)
 
 
 def _load_complete(folder: Path, key: str) -> Distillation | None:

@@ -91,7 +91,7 @@ def find_data(source: DataSource | str, root: Path | None) -> Found:
     return Found(
         name, "missing",
         problem=f"{about.title} was not found under {root} (looked for {looked}). "
-        f"To get it: {about.obtain.replace('ROOT', str(root))}.",
+        f"To get it: {about.how(root)}.",
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _cifar(source: Source, folder: Path) -> Found | None:
             result = partial(Found, source.name, path=folder, layout="cifar")
             if absent:
                 return result("incomplete", problem=f"{folder} lacks {', '.join(absent)}. To get "
-                              f"it again: {source.obtain}.")  # fmt: skip
+                              f"it again: {source.how(folder.parent)}.")  # fmt: skip
             train, test = source.counts[0]
             return result("found", train=train, test=test)
     return None
@@ -159,7 +159,7 @@ def _tiny(source: Source, folder: Path) -> Found | None:
     val = _annotated(folder / "val")
     unknown = sorted({wnid for _, wnid in val} - set(names))
     absent = [file for file, _ in val if not file.is_file()]
-    train = {name: _count(folder / "train" / name) for name in names}
+    train = _counted(folder / "train", names)
     problem = _wrong_classes(source, folder / "train", names)
     if unknown:
         problem = f"{folder}: val_annotations.txt names {unknown[0]}, which train does not have."
@@ -176,12 +176,12 @@ def _subset(source: Source, folder: Path) -> Found | None:
     if not (folder / "train").is_dir():
         return None
     names = sorted(source.class_names)
-    counted = [{name: _count(folder / part / name) for name in names} for part in ("train", test)]
-    absent = [name for name in names if not all(part[name] for part in counted)]
+    inside, tested = (_counted(folder / part, names) for part in ("train", test))
+    absent = [name for name in names if not (inside[name] and tested[name])]
     problem = ""
     if absent:
         problem = f"{folder} has no images of {', '.join(absent[:3])} in train and val."
-    return _result(source, folder, "imagenet", *counted, problem)
+    return _result(source, folder, "imagenet", inside, tested, problem)
 
 
 def _tree(source: Source, folder: Path) -> Found | None:
@@ -191,11 +191,11 @@ def _tree(source: Source, folder: Path) -> Found | None:
         return None
     names = _class_folders(folder / "train")
     problem = _wrong_classes(source, folder / "train", names)
-    counted = [{name: _count(folder / part / name) for name in names} for part in ("train", test)]
+    inside, tested = (_counted(folder / part, names) for part in ("train", test))
     beyond = sorted(set(_class_folders(folder / test)) - set(names)) if test else []
     if beyond:
         problem = problem or f"{folder / test} has a folder {beyond[0]}, which train does not have."
-    return _result(source, folder, "tree", *counted, problem)
+    return _result(source, folder, "tree", inside, tested, problem)
 
 
 def _result(
@@ -220,13 +220,10 @@ def _result(
             f"{'; or '.join(expected)}."
         )
     if problem:
-        problem = f"{problem} Unpack {source.title} anew. {_sentence(source.obtain)}"
+        how = source.how(folder.parent)
+        problem = f"{problem} Unpack {source.title} anew. To get it: {how}."
         return Found(source.name, "incomplete", folder, layout, *totals, problem)
     return Found(source.name, "found", folder, layout, *totals)
-
-
-def _sentence(obtain: str) -> str:
-    return f"To get it: {obtain}."
 
 
 def _wrong_classes(source: Source, folder: Path, names: list[str]) -> str:
@@ -276,6 +273,10 @@ def _images(folder: Path) -> Iterator[Path]:
 
 def _count(folder: Path) -> int:
     return sum(1 for _ in _images(folder))
+
+
+def _counted(folder: Path, names: list[str]) -> dict[str, int]:
+    return {name: _count(folder / name) for name in names}
 
 
 def _labelled(folder: Path, names: list[str]) -> Listing:

@@ -163,7 +163,7 @@ class _Work:
         if factor == 1:
             return float(self.n_train)
         largest, last = self.n_train / self.n_classes, max(1, self.n_classes - 1)
-        return sum(largest * factor ** (-c / last) for c in range(self.n_classes))
+        return float(sum(largest * factor ** (-c / last) for c in range(self.n_classes)))
 
     @property
     def pool_images(self) -> float:

@@ -1,46 +1,50 @@
-"""One run's folder: who may write in it, what it belongs to, and its log.
+"""One run's folder: what it belongs to, who works in which part of it, and what lies where.
 
-``run.json`` is written first and whole; it says which computation the folder holds. A folder
-that holds another computation, another seed or another format is refused and left as it is.
+``run.json`` is written first and whole; it says which recipe the folder holds. Each cell's folder
+says in ``cell.json`` what it computes. A folder that holds something else is refused and left as
+it is. Several processes may share a folder: each part is locked by the one that works in it, and
+a lock ends with its process, however that ends.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from dd_core.checkpoint import take_lock, write_atomically
+from dd_core.checkpoint import take_lock
 from dd_core.errors import RunError, UserError
-from dd_core.events import Event, PhaseAdvanced, as_record
+from dd_recipes.runfiles import EventLog, now, read_json, readable, write_json
 
 __all__ = [
     "FORMAT",
     "EventLog",
     "RunFolder",
-    "open_folder",
+    "differences",
+    "held",
     "read_json",
+    "readable",
+    "run_folder",
+    "waiting",
     "write_json",
 ]
 
-FORMAT = 2
+FORMAT = 3
 _NEEDED_BYTES = 200_000_000
 _LOCK = ".lock"
 _LEFTOVERS = (_LOCK, ".run.json.", ".write-test")  # beginnings of what a killed process leaves
+_MOST_SHOWN = 8
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """A run folder that this process holds; made by `open_folder`."""
+    """A run folder, or what is to become one; made by `run_folder`."""
 
     path: Path
 
@@ -49,141 +53,165 @@ class RunFolder:
         """Whether no computation has been started in it."""
         return not (self.path / "run.json").exists()
 
-    def method(self, slug: str) -> Path:
-        """The folder of one method."""
-        return self.path / "methods" / slug
+    def cell(self, name: str) -> Path:
+        """The folder of one cell."""
+        return self.path / "cells" / name
 
-    def stored_runtime(self, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The runtime that the folder's run began with; None in a new folder.
+    def pool(self, key: str) -> Path:
+        """The folder of one pool of extractors, with ``pool.json`` when it is complete."""
+        return self.path / "pools" / key
+
+    def set(self, key: str) -> Path:
+        """The folder of one small set, with ``set.json`` when it is complete."""
+        return self.path / "sets" / key
+
+    @property
+    def pool_seconds(self) -> float | None:
+        """Time to train all pools that are complete; None where there is none."""
+        records = [readable(path) for path in sorted(self.path.glob("pools/*/pool.json"))]
+        seconds = [float(record["seconds"]) for record in records if "seconds" in record]
+        return sum(seconds) if seconds else None
+
+    def require_same(
+        self, identity: Mapping[str, Any], cells: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Checks that the folder is of this run; writes nothing.
 
         Args:
-            identity: What the caller is about to compute; see `create`.
+            identity: Recipe, variant, budget and seed.
+            cells: What each cell computes, by name; what is not known of one is left out.
 
         Raises:
             UserError: The folder holds something else; the message says what differs.
         """
         if self.is_new:
-            return None
+            return
         stored = read_json(self.path / "run.json")
-        differences = list(_differences(stored.get("identity", {}), identity))
-        if stored.get("format") != FORMAT:
-            differences = [f"format version: {stored.get('format')} there, {FORMAT} now"]
-        if differences:
-            shown = "".join(f"\n  {line}" for line in differences[:8])
-            more = f"\n  and {len(differences) - 8} more" if len(differences) > 8 else ""
+        found = stored.get("format")
+        if found != FORMAT:
+            lines = [f"format version: {found} there, {FORMAT} now"]
+        else:
+            lines = list(differences({key: stored.get(key) for key in identity}, identity))
+            for name, computation in cells.items():
+                there = readable(self.cell(name) / "cell.json")
+                known = {key: there[key] for key in computation if key in there}
+                asked = {key: computation[key] for key in known}
+                lines += differences(known, asked, f"cells.{name}")
+        if lines:
+            shown = "".join(f"\n  {line}" for line in lines[:_MOST_SHOWN])
+            more = len(lines) - _MOST_SHOWN
+            tail = f"\n  and {more} more" if more > 0 else ""
             raise UserError(
-                f"{self.path} holds another run:{shown}{more}\nNothing was changed in it. Give "
-                "another folder with --out, or the same recipe, seed and settings to go on."
+                f"{self.path} holds another run:{shown}{tail}\nNothing was changed in it. Give "
+                "another folder with --out, or the same recipe, seed and settings to go on; "
+                "--rerun CELL computes a cell anew."
             )
-        runtime: dict[str, Any] = stored["runtime"]
-        return runtime
 
     def create(self, identity: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
-        """Makes the folder belong to one computation.
+        """Makes the folder belong to one run; the caller guards it.
 
         Args:
-            identity: JSON-able tables on which the numbers depend: recipe, seed, data.
+            identity: Recipe, variant, budget and seed.
             runtime: Record of device, precision and so on, for the runs that go on.
         """
-        canonical = json.dumps(identity, sort_keys=True).encode()
-        write_json(
-            self.path / "run.json",
-            {
-                "format": FORMAT,
-                "sha256": hashlib.sha256(canonical).hexdigest(),
-                "created": _now(),
-                "identity": identity,
-                "runtime": runtime,
-            },
-        )
+        record = {"format": FORMAT, "created": now(), **identity, "runtime": dict(runtime)}
+        write_json(self.path / "run.json", record)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Holds what is common to all cells for a moment, waiting for others that do.
+
+        A folder in which nothing was started stays as it was.
+
+        Raises:
+            UserError: The folder cannot be written.
+            RunError: The disk is full.
+        """
+        existed = self.path.exists()
+        _check_writable(self.path)
+        if self.is_new:
+            _check_space(self.path)
+        with waiting(self.path, lambda: None):
+            try:
+                yield
+            finally:
+                if self.is_new:
+                    (self.path / _LOCK).unlink(missing_ok=True)
+                    if not existed:
+                        with suppress(OSError):
+                            self.path.rmdir()
+
+
+def run_folder(path: Path) -> RunFolder:
+    """A run folder, or the place of a new one; nothing is written.
+
+    Raises:
+        UserError: It is a file, or a folder with other things.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; give a folder with --out.")
+    if path.is_dir() and not (path / "run.json").exists():
+        names = sorted(item.name for item in path.iterdir())
+        foreign = [name for name in names if not name.startswith(_LEFTOVERS)]
+        if foreign:
+            raise UserError(
+                f"{path} is not empty and not a run folder (it holds {', '.join(foreign[:3])}"
+                f"{', ...' if len(foreign) > 3 else ''}). Nothing was changed in it. "
+                "Give another folder with --out."
+            )
+    return RunFolder(path)
 
 
 @contextmanager
-def open_folder(path: Path) -> Iterator[RunFolder]:
-    """Takes a run folder for this process; it is made where there is none.
+def held(folder: Path) -> Iterator[bool]:
+    """Takes a part of a run folder, which is made where there is none.
 
-    Raises:
-        UserError: It is not a run folder, cannot be written, or another process has it.
-        RunError: The disk is full.
+    Yields:
+        Whether it could be taken; False where another process works in it.
     """
-    existed = path.exists()
-    _check_is_ours(path)
-    _check_writable(path)
-    if not (path / "run.json").exists():
-        _check_space(path)
-    with (path / _LOCK).open("a") as lock:
-        _take(lock, path)
-        folder = RunFolder(path)
-        try:
-            yield folder
-        finally:
-            if folder.is_new:
-                # Nothing was computed: leave no empty folder behind.
-                (path / _LOCK).unlink(missing_ok=True)
-                if not existed:
-                    with suppress(OSError):
-                        path.rmdir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("a") as lock:
+        yield take_lock(lock)
 
 
-class EventLog:
-    """Appends events to a JSONL file, each with its UTC time; advances at most once a second."""
+@contextmanager
+def waiting(folder: Path, say: Callable[[], None]) -> Iterator[None]:
+    """Takes a part of a run folder, after waiting for the process that works in it.
 
-    def __init__(self, path: Path) -> None:
-        _drop_torn_line(path)
-        self._file = path.open("a", encoding="utf-8")
-        self._last: dict[str, float] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Writes the event down."""
-        if isinstance(event, PhaseAdvanced) and event.done < event.total:
-            now = time.monotonic()
-            if now - self._last.get(event.phase, -1.0) < 1.0:
+    Args:
+        folder: The part; it is made where there is none.
+        say: Called once, if there is something to wait for.
+    """
+    told = False
+    while True:
+        with held(folder) as ours:
+            if ours:
+                yield
                 return
-            self._last[event.phase] = now
-        record = {"time": _now(), **as_record(event)}
-        self._file.write(json.dumps(_finite(record), ensure_ascii=False) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
+        if not told:
+            say()
+            told = True
+        time.sleep(_POLL_SECONDS)
 
 
-def write_json(path: Path, content: object) -> None:
-    """Writes a JSON file whole or not at all; what is not finite becomes null."""
-    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, f"{text}\n".encode())
+def differences(stored: Any, asked: Any, path: str = "") -> Iterator[str]:
+    """What differs in two tables, a line each.
 
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file of a run folder.
-
-    Raises:
-        UserError: It is missing or damaged.
+    Example:
+        >>> list(differences({"a": {"x": 1, "y": 2}}, {"a": {"x": 1, "y": 3}}))
+        ['a.y: 2 there, 3 now']
     """
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path.parent} has no {path.name}; is it a run folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it and give the run's command again, or start "
-            "anew in another folder with --out."
-        ) from None
+    if isinstance(stored, Mapping) and isinstance(asked, Mapping):
+        for key in [*stored, *(k for k in asked if k not in stored)]:
+            inner = f"{path}.{key}" if path else str(key)
+            yield from differences(stored.get(key, "nothing"), asked.get(key, "nothing"), inner)
+    elif stored != asked:
+        yield f"{path}: {_short(stored)} there, {_short(asked)} now"
 
 
-def _check_is_ours(path: Path) -> None:
-    if path.exists() and not path.is_dir():
-        raise UserError(f"{path} is a file; give a folder with --out.")
-    if not path.is_dir() or (path / "run.json").exists():
-        return
-    foreign = sorted(item.name for item in path.iterdir() if not item.name.startswith(_LEFTOVERS))
-    if foreign:
-        raise UserError(
-            f"{path} is not empty and not a run folder (it holds {', '.join(foreign[:3])}"
-            f"{', ...' if len(foreign) > 3 else ''}). Nothing was changed in it. "
-            "Give another folder with --out."
-        )
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _check_writable(path: Path) -> None:
@@ -191,10 +219,12 @@ def _check_writable(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _full(path) from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"The disk of {path} is full. Free some space and run the command again."
+            ) from None
         raise UserError(
             f"Cannot write in {path}: {error.strerror}. Give another folder with --out."
         ) from None
@@ -207,66 +237,3 @@ def _check_space(path: Path) -> None:
             f"The disk of {path} has {free / 1e6:.0f} MB free, and a run needs about "
             f"{_NEEDED_BYTES / 1e6:.0f} MB. Free some, or give another folder with --out."
         )
-
-
-def _full(path: Path) -> RunError:
-    return RunError(f"The disk of {path} is full. Free some space and run the command again.")
-
-
-def _take(lock: IO[str], path: Path) -> None:
-    if not take_lock(lock):
-        raise UserError(
-            f"Another process is running in {path}. Wait until it ends, or give another folder "
-            "with --out."
-        )
-
-
-def _differences(stored: Any, now: Any, path: str = "") -> Iterator[str]:
-    """Lines such as 'students.epochs: 120 there, 10 now' for what differs in two tables.
-
-    Lists of the same named tables, as the terms of a sum, are compared table by table.
-    """
-    names = _names(stored)
-    if names and names == _names(now):
-        stored, now = (dict(zip(names, tables, strict=True)) for tables in (stored, now))
-    if isinstance(stored, Mapping) and isinstance(now, Mapping):
-        for key in [*stored, *(k for k in now if k not in stored)]:
-            inner = f"{path}.{key}" if path else str(key)
-            yield from _differences(stored.get(key, "nothing"), now.get(key, "nothing"), inner)
-    elif stored != now:
-        yield f"{path}: {_short(stored)} there, {_short(now)} now"
-
-
-def _names(value: Any) -> list[str]:
-    """The names of a list's tables; empty where it is no such list."""
-    tables = value if isinstance(value, list) else []
-    named = all(isinstance(table, Mapping) and "name" in table for table in tables)
-    return [str(table["name"]) for table in tables] if named else []
-
-
-def _short(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Removes the part of a line that a killed process left at the end."""
-    if path.exists():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-        return None
-    return value
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,45 +1,52 @@
-"""Runs a recipe in a folder, phase by phase; every phase goes on where it was stopped.
+"""Runs a recipe in a folder, cell by cell; what was stopped goes on where it was.
 
-The order is: pool of extractors, then for each method its small set and the students. Each
-phase owns a sub-folder and goes on from there; what a complete method measured is not computed
-again.
+Cells are independent. Each is computed by the process that holds its folder; pools of extractors
+and small sets are shared by all cells that need the same. What a cell measured is not computed
+again, and a cell that fails stops no other.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import write_atomically
-from dd_core.distillation import distill
-from dd_core.errors import UserError
-from dd_core.evaluation import evaluate
+from dd_core.errors import DistillationError, UserError
 from dd_core.events import Event, Listener, Message, ignore
-from dd_core.extractors import ExtractorPool
-from dd_core.images import ImageData
-from dd_core.pretrain import pretrain_pool
+from dd_core.memory import is_out_of_memory
 from dd_core.runtime import Runtime, choose_runtime, environment
-from dd_core.selection import select_random
-from dd_core.settings import DistillSettings
-from dd_core.synthetic import initial_pixels
-from dd_recipes.assets import load_data
-from dd_recipes.recipe import Method, Recipe
-from dd_recipes.results import Results, Row
+from dd_recipes.collect import collect, is_done
+from dd_recipes.config import as_tables, as_toml
+from dd_recipes.forget import forget
+from dd_recipes.jobs import BEGAN
+from dd_recipes.measure import measure
+from dd_recipes.phases import Bench
+from dd_recipes.preflight import Plan, computation, plan_cells
+from dd_recipes.recipe import Cell, Recipe
+from dd_recipes.results import Results
 from dd_recipes.runfolder import (
     EventLog,
     RunFolder,
-    open_folder,
+    held,
     read_json,
+    readable,
+    run_folder,
     write_json,
 )
-from dd_recipes.toml import dump
+from dd_recipes.selection import select_cells
+from dd_recipes.shelf import Shelf
+from dd_recipes.work import Work
 
 __all__ = ["Hardware", "reproduce"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +66,19 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every phase of one run shares."""
+    """What the loop over the cells needs."""
 
     recipe: Recipe
-    folder: RunFolder
-    data: ImageData
-    runtime: Runtime
-    listen: Listener
-    checkpoint_seconds: float
+    plan: Plan
+    bench: Bench
+    shelf: Shelf
+    began: float
+    elsewhere: set[str] = field(default_factory=set)
 
     @property
-    def common(self) -> dict[str, Any]:
-        """Arguments that all phase functions take alike."""
-        return {
-            "seed": self.recipe.seed,
-            "runtime": self.runtime,
-            "listen": self.listen,
-            "checkpoint_seconds": self.checkpoint_seconds,
-        }
+    def folder(self) -> RunFolder:
+        """The run folder."""
+        return self.bench.folder
 
 
 def reproduce(
@@ -87,164 +89,156 @@ def reproduce(
     hardware: Hardware | None = None,
     listen: Listener = ignore,
     command: Sequence[str] = (),
+    cells: Sequence[str] = (),
+    rerun: Sequence[str] = (),
     checkpoint_seconds: float = 5.0,
+    began: float | None = None,
 ) -> Results:
-    """Runs a recipe, or goes on with it.
+    """Runs the cells of a recipe, or goes on with them.
 
     Args:
         recipe: The recipe.
-        out: Run folder; new, empty, or that of the same recipe, seed, settings and data.
-        data_root: Folder of the data set, for recipes that need one.
+        out: Run folder; new, empty, or that of the same recipe, variant, budget and seed. Several
+            processes may share it.
+        data_root: Folder of the data sets, for recipes that need one.
         hardware: Wishes for device, precision and compile; a run that goes on keeps its own.
         listen: Receives every event.
         command: The command line, for the report.
+        cells: Names or patterns of the cells to run, by default all.
+        rerun: Names or patterns of cells to compute anew; their small sets too, where no other
+            cell shares them, and the pools never.
         checkpoint_seconds: Time between two stored states inside a phase.
+        began: When the command began (`time.time`), where several processes run for it: cells
+            that failed, or were computed anew, since then are left alone. By default what
+            `dd_recipes.jobs.run_jobs` told this process, or now.
+
+    Returns:
+        The measurements so far, also of earlier runs in the folder. `Results.failed` are cells
+        that could not be measured although there were data; the next run tries them again.
 
     Raises:
-        UserError: The folder, the data or a wish does not fit.
-        RunError: A phase failed; what was complete is kept.
+        UserError: The folder, a name, the data of all cells, or a wish does not fit.
+        OSError: The disk is full.
     """
-    with open_folder(out) as folder:
-        data = load_data(recipe.data, data_root)
-        identity = {
-            "recipe": recipe.name,
-            "seed": recipe.seed,
-            "images": f"{data.train.fingerprint()[:16]}/{data.test.fingerprint()[:16]}",
-            **recipe.computation(),
-        }
-        for method in recipe.methods:
-            # What cannot be made is found out before anything is computed.
-            initial_pixels(data.train, method.synthetic, recipe.seed)
+    began = float(os.environ.get(BEGAN, time.time())) if began is None else began
+    again = _named(recipe, rerun, "--rerun") if rerun else ()
+    chosen = _named(recipe, cells, "--cells")
+    chosen = tuple(cell for cell in recipe.cells if cell in chosen or cell in again)
+    folder, shelf = run_folder(out), Shelf(data_root, listen)
+    names = {cell.name for cell in again}
+    done = {c.name for c in recipe.cells if c.name not in names and is_done(folder, c)}
+    identity = {
+        "recipe": recipe.name, "variant": recipe.variant, "budget": recipe.budget,
+        "seed": recipe.seed,
+    }  # fmt: skip
+    settings = {c.name: computation(c, recipe.seed, None) for c in recipe.cells}
+    folder.require_same(identity, {k: v for k, v in settings.items() if k not in names})
+    plan = plan_cells(recipe, chosen, done, shelf)
+    seen = {c.name: computation(c, recipe.seed, shelf.known(c.data)) for c in recipe.cells}
+    asked = {k: v for k, v in seen.items() if k not in names}
+    folder.require_same(identity, asked)
+    with folder.guarded():
+        folder.require_same(identity, asked)
         runtime = _runtime(folder, identity, hardware or Hardware())
         _write_settings(folder, recipe, command)
-        with _logged(folder, listen) as both:
-            both(Message(runtime.summary))
-            return _phases(_Run(recipe, folder, data, runtime, both, checkpoint_seconds))
+        forget(recipe, folder, again, seen, began)
+    with _logged(folder, listen) as both:
+        both(Message(runtime.summary))
+        bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds)
+        return _cells(_Run(recipe, plan, bench, shelf, began))
 
 
-def _phases(run: _Run) -> Results:
-    rows = {m.slug: row for m in run.recipe.methods if (row := _stored_row(run, m)) is not None}
-    missing = [method for method in run.recipe.methods if method.slug not in rows]
-    if rows and missing:
-        done = ", ".join(row.label for row in rows.values())
-        run.listen(Message(f"already complete: {done}"))
-    pool = _pool(run) if any(_needs_pool(method) for method in missing) else None
-    for method in missing:
-        rows[method.slug] = _measure(run, method, pool)
-        write_json(run.folder.path / "results.json", _results(run, rows).as_json())
-    results = _results(run, rows)
-    write_json(run.folder.path / "results.json", results.as_json())
-    return results
-
-
-def _needs_pool(method: Method) -> bool:
-    settings = method.settings
-    return isinstance(settings, DistillSettings) and settings.extractor == "blend"
-
-
-def _pool(run: _Run) -> ExtractorPool:
-    pool = pretrain_pool(
-        run.data.train, run.recipe.network, run.recipe.pretrain,
-        folder=run.folder.path / "pool", phase="pool", **run.common,
-    )  # fmt: skip
-    write_json(run.folder.path / "pool.json", {"seconds": pool.seconds})
-    return pool
-
-
-def _measure(run: _Run, method: Method, pool: ExtractorPool | None) -> Row:
-    """Makes one method's small set, trains students on it and stores what was measured."""
-    folder = run.folder.method(method.slug)
-    small, seconds, history = _small_set(run, method, pool)
-    students = evaluate(
-        small, run.data.test, run.recipe.network, run.recipe.students,
-        folder=folder / "students", phase=f"students {method.label}", **run.common,
-    )  # fmt: skip
-    write_json(folder / "curves.json", {"losses": history, "students": students.curves})
-    measured = {
-        "last": students.last,
-        "best": students.best,
-        "distill_seconds": seconds,
-        "student_seconds": students.seconds,
-    }
-    write_json(folder / "measured.json", measured)
-    return _row(method, measured)
-
-
-def _stored_row(run: _Run, method: Method) -> Row | None:
-    """The row of a complete method; what is damaged is derived anew from its phases' results."""
-    folder = run.folder.method(method.slug)
-    measured = _readable(folder / "measured.json")
-    if not measured.keys() >= _MEASURED or not _readable(folder / "curves.json"):
-        return None
-    return _row(method, measured)
-
-
-_MEASURED = {"last", "best", "distill_seconds", "student_seconds"}
-
-
-def _readable(path: Path) -> dict[str, Any]:
-    """The tables of a JSON file that can be written anew; empty where it is absent or damaged."""
+def _named(recipe: Recipe, globs: Sequence[str], option: str) -> tuple[Cell, ...]:
     try:
-        content = read_json(path)
-    except UserError:
-        return {}
-    return content if isinstance(content, dict) else {}
+        return select_cells(recipe, globs)
+    except UserError as error:
+        raise UserError(str(error).replace("--cells", option)) from None
 
 
-def _row(method: Method, measured: dict[str, Any]) -> Row:
-    return Row(
-        label=method.label, slug=method.slug, kind=method.kind, about=method.about,
-        ipc=method.synthetic.ipc, factor=method.factor, training_images=method.views,
-        published=method.published,
-        last=tuple(measured["last"]), best=tuple(measured["best"]),
-        distill_seconds=measured["distill_seconds"],
-        student_seconds=measured["student_seconds"],
-    )  # fmt: skip
+def _cells(run: _Run) -> Results:
+    """Computes the cells that are missing; those that are held are looked at again at the end."""
+    folder, listen = run.folder, run.bench.listen
+    for why in dict.fromkeys(run.plan.not_run.values()):
+        names = ", ".join(name for name, given in run.plan.not_run.items() if given == why)
+        listen(Message(f"not run: {names}: {why}", "warning"))
+    complete = [cell.name for cell in run.plan.cells if is_done(folder, cell)]
+    if complete and len(complete) < len(run.plan.cells):
+        listen(Message(f"already complete: {', '.join(complete)}"))
+    passed_over = [cell for cell in run.plan.cells if not _attempt(run, cell)]
+    for cell in passed_over:
+        if not _attempt(run, cell):
+            listen(Message(f"{cell.name} is being measured by another process"))
+            run.elsewhere.add(cell.name)
+    return _store_results(run)
 
 
-def _small_set(
-    run: _Run, method: Method, pool: ExtractorPool | None
-) -> tuple[DistilledSet, float | None, dict[str, list[float]]]:
-    """The small set, the seconds of its distillation and the losses on the way."""
-    folder = run.folder.method(method.slug)
-    settings = method.settings
-    if isinstance(settings, DistillSettings):
-        result = distill(
-            run.data.train, settings, run.recipe.network,
-            pool=pool if settings.extractor == "blend" else None,
-            folder=folder / "distillation", phase=f"distill {method.label}", **run.common,
+def _attempt(run: _Run, cell: Cell) -> bool:
+    """Measures a cell, if that is still to do; False where another process holds it."""
+    if _is_settled(run, cell):
+        return True
+    with held(run.folder.cell(cell.name)) as ours:
+        if not ours:
+            return False
+        if not _is_settled(run, cell):
+            _measure(run, cell)
+    _store_results(run)
+    return True
+
+
+def _is_settled(run: _Run, cell: Cell) -> bool:
+    """Whether a cell is complete, or failed since this run began."""
+    failed = readable(run.folder.cell(cell.name) / "failed.json")
+    return is_done(run.folder, cell) or float(failed.get("time", 0)) > run.began
+
+
+def _measure(run: _Run, cell: Cell) -> None:
+    """Measures a cell in its folder, or writes down why it failed."""
+    folder = run.folder.cell(cell.name)
+    images = run.shelf.images(cell.data)
+    asked = computation(cell, run.recipe.seed, images)
+    if readable(folder / "cell.json") != asked:
+        run.folder.require_same({}, {cell.name: asked})
+        write_json(folder / "cell.json", asked)
+    (folder / "failed.json").unlink(missing_ok=True)
+    try:
+        work = Work(cell, run.shelf.load(cell.data), images.split("/")[0], run.recipe.seed)
+        measure(run.bench, work)
+    except Exception as error:
+        if not _is_failure(error):
+            raise
+        text = str(error) or type(error).__name__
+        run.bench.listen(Message(f"{cell.name} failed: {text}", "warning"))
+        failed = {"time": time.time(), "kind": type(error).__name__, "message": text}
+        write_json(folder / "failed.json", failed)
+
+
+def _is_failure(error: Exception) -> bool:
+    """Whether an error is of one cell, so that the others can go on."""
+    if isinstance(error, OSError):
+        return error.errno not in _FULL
+    return isinstance(error, DistillationError) or is_out_of_memory(error)
+
+
+def _store_results(run: _Run) -> Results:
+    """Puts together what all processes measured, and stores it."""
+    with run.folder.guarded():
+        results = collect(
+            run.recipe, run.folder, run.bench.runtime.summary, why_not=run.plan.not_run,
+            elsewhere=run.elsewhere,
         )  # fmt: skip
-        small, seconds, history = result.distilled, result.seconds, result.history
-    else:
-        small = select_random(run.data.train, settings, seed=run.recipe.seed)
-        seconds, history = None, {}
-    small.save(folder / "distilled")
-    return small, seconds, dict(history)
-
-
-def _results(run: _Run, rows: dict[str, Row]) -> Results:
-    recipe, data = run.recipe, run.data
-    pool = _readable(run.folder.path / "pool.json")
-    return Results(
-        recipe=recipe.name, title=recipe.title, seed=recipe.seed, data=data.name,
-        class_names=data.train.class_names, train_images=len(data.train),
-        test_images=len(data.test), runtime=run.runtime.summary, pool_seconds=pool.get("seconds"),
-        rows=tuple(rows[m.slug] for m in recipe.methods if m.slug in rows),
-        methods=len(recipe.methods),
-    )  # fmt: skip
+        write_json(run.folder.path / "results.json", results.as_json())
+    return results
 
 
 def _runtime(folder: RunFolder, identity: dict[str, Any], wish: Hardware) -> Runtime:
     """Chooses the runtime of a new run, or takes that of the run in the folder."""
-    stored = folder.stored_runtime(identity)
-    if stored is None:
+    if folder.is_new:
         runtime = choose_runtime(wish.device, wish.precision, wish.compile)
         folder.create(identity, runtime.as_record())
         return runtime
-    began = Runtime.from_record(stored)
+    began = Runtime.from_record(read_json(folder.path / "run.json")["runtime"])
     compile_ = "on" if began.compile else "off"
-    # Not the record alone: this also applies the number of threads to the process.
-    fresh = choose_runtime(began.device_name, began.precision, compile_, began.threads)
+    fresh = choose_runtime(began.device_name, began.precision, compile_)
     if fresh.compile != began.compile:
         raise UserError(
             f"{folder.path} holds a run that used torch.compile, which does not work here now. "
@@ -263,21 +257,21 @@ def _runtime(folder: RunFolder, identity: dict[str, Any], wish: Hardware) -> Run
                 f"{folder.path} holds a run with {name} {there}, and {wished} was asked for; "
                 f"leave {name} out to go on, or give another folder with --out."
             )
-    return began
+    return replace(began, threads=fresh.threads)
 
 
 def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> None:
-    """Writes what ran: settings (also as TOML, which runs again) and the environment."""
-    write_json(folder.path / "config.json", recipe.tables())
-    write_atomically(folder.path / "config.toml", (dump(recipe.tables()) + "\n").encode())
-    record = {**environment(), "command": shlex.join(command)}
-    began = _readable(folder.path / "environment.json")
-    write_json(folder.path / "environment.json", {**record, **began})
+    """Writes what ran: the recipe as TOML, which runs again, and the environment."""
+    write_json(folder.path / "config.json", as_tables(recipe))
+    write_atomically(folder.path / "config.toml", as_toml(recipe).encode())
+    path = folder.path / "environment.json"
+    if not readable(path):
+        write_json(path, {**environment(), "command": shlex.join(command)})
 
 
 @contextmanager
 def _logged(folder: RunFolder, listen: Listener) -> Iterator[Listener]:
-    log = EventLog(folder.path / "events.jsonl")
+    log = EventLog.of_process(folder.path)
 
     def both(event: Event) -> None:
         log(event)

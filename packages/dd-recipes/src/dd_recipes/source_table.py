@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Source:
         px: Height and width; 0 where images differ or the copy decides.
         layouts: Folders below ``--data`` that are looked for, in words.
         licence: What the images may be used for.
-        obtain: How the data set is had.
+        obtain: How the data set is had; ROOT stands for the folder of data sets.
         download: The class of torchvision.datasets that can fetch it.
         class_names: Names in the order of the labels that the papers' code gives; the WordNet ids
             of ImageNet's subsets.
@@ -48,6 +49,15 @@ class Source:
     download: str | None = None
     class_names: tuple[str, ...] = ()
     variants: tuple[tuple[str, ...], ...] = ()
+
+    def how(self, root: Path) -> str:
+        """How the data set is had, for a folder of data sets.
+
+        Example:
+            >>> SOURCES["tinyimagenet"].how(Path("/data"))[:66]
+            'unpack tiny-imagenet-200.zip (Stanford, course CS231n) in /data; o'
+        """
+        return self.obtain.replace("ROOT", str(root))
 
 
 _IMAGENET_TERMS = "ImageNet's terms: for research and teaching, not to be passed on"

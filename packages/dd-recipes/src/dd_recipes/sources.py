@@ -59,8 +59,14 @@ def _whole(source: DataSource, root: Path | None, listen: Listener) -> ImageData
     if source.source == "embedded":
         return _sized(_embedded(root), source.size, listen)
     if source.source == "folder":
+        folder = own_folder(source.path, root)
+        if all((folder / part).is_dir() for part in ("train", "val", "test")):
+            raise DataError(
+                f"{folder} has both val and test; rename one of them, so that it is clear which "
+                "images are for the test."
+            )
         return read_image_folder(
-            own_folder(source.path, root), size=source.size or None,
+            folder, size=source.size or None,
             held_out=source.held_out or None, listen=listen,
         )  # fmt: skip
     found = find_data(source, root)
@@ -100,7 +106,8 @@ def _files(source: Source, found: Found, size: int, root: Path, listen: Listener
         "listen": listen,
     }
     if found.layout == "tree":
-        return read_image_folder(found.path, **common)
+        of_test = "val" if (found.path / "val").is_dir() else "test"
+        return read_image_folder(found.path, test=of_test, **common)
     names, parts = listings(source, found)
     train, test = (_ImageFiles(tuple(parts[part])) for part in ("train", "test"))
     return from_torchvision(train, test, class_names=names, **common)

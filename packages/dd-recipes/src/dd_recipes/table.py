@@ -2,51 +2,188 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
-from dd_recipes.results import Results, duration, findings
+from dd_recipes.paper import Reference
+from dd_recipes.results import Results, Row, duration, findings
 
 __all__ = ["print_results"]
 
+_UNLIMITED = 10_000
+_MOST_NOTED = 8
+_SHORT = {"running elsewhere": "elsewhere", "missing": "–"}
+
 
 def print_results(results: Results, console: Console) -> None:
-    """Prints the table, the time of the shared pool, verdicts and findings."""
-    table = Table(title=results.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    table.add_column("method")
-    table.add_column("images\na class", justify="right")
-    table.add_column("accuracy % (n)", justify="right", style="bold")
-    published = any(row.published for row in results.rows)
-    if published:
-        table.add_column("paper %", justify="right")
-    table.add_column("time to\ndistil", justify="right")
-    table.add_column("time for\nstudents", justify="right")
-    for row in results.rows:
-        paper = [f"{row.published.mean} ± {row.published.std}" if row.published else ""]
-        table.add_row(
-            row.label, str(row.ipc), row.accuracy, *(paper if published else []),
-            duration(row.distill_seconds), duration(row.student_seconds),
-        )  # fmt: skip
-    console.print(table)
+    """Prints the table, times, verdicts, claims and findings.
+
+    Rows are methods and columns those of the paper's table, with the published value below the
+    measured one. Where that is wider than the console, or there is one column only, each cell has
+    a line of its own.
+    """
+    columns = [name for name in results.columns if any(r.column == name for r in results.rows)]
+    grid = _grid(results, columns)
+    rows_of = Counter((row.row, row.column) for row in results.rows)
+    alone = max(rows_of.values(), default=0) == 1
+    if len(columns) > 1 and alone and _fits(grid, console):
+        console.print(grid)
+    else:
+        console.print(_narrowest(results, console, many=len(columns) > 1))
     for line in _notes(results):
         console.print(line, markup=False, highlight=False)
 
 
-def _notes(results: Results) -> list[str]:
-    notes = [
-        "accuracy: test images right after the last epoch, mean ± standard deviation over n "
-        "students"
-    ]
-    if results.pool_seconds is not None:
-        notes.append(
-            f"time: the extractors took {duration(results.pool_seconds)} once for all methods; "
-            f"in all {duration(results.seconds)}"
-        )
+def _grid(results: Results, columns: list[str]) -> Table:
+    """Methods by columns."""
+    table = _titled(results)
+    table.add_column("method")
+    for column in columns:
+        table.add_column(escape(column), justify="right")
+    rows = {(row.row, row.column): row for row in results.rows}
+    for name in dict.fromkeys(row.row for row in results.rows):
+        table.add_row(escape(name), *(_stacked(rows.get((name, column))) for column in columns))
+    for name, values in _references(results).items():
+        shown = [values[column].text if column in values else "" for column in columns]
+        table.add_row(f"{escape(name)} (paper)", *shown, style="dim")
+    return table
+
+
+def _narrowest(results: Results, console: Console, *, many: bool) -> Table:
+    """A line for each cell, with as many figures as fit."""
+    for times in (True, False):
+        table = _lines(results, many=many, times=times)
+        if _fits(table, console):
+            break
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the table needs no more than the console's width."""
+    unlimited = console.options.update(max_width=_UNLIMITED)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
+
+
+def _lines(results: Results, *, many: bool, times: bool) -> Table:
+    published = any(row.published for row in results.rows) or bool(results.references)
+    table = _titled(results)
+    table.add_column("method")
+    if many:
+        table.add_column("column")
+    table.add_column("images\na class", justify="right", no_wrap=True)
+    unit = "measured" if any(row.unit != "%" for row in results.rows) else "accuracy % (n)"
+    table.add_column(unit, justify="right", style="bold", no_wrap=True)
+    if published:
+        table.add_column("paper", justify="right", no_wrap=True)
+    if times:
+        table.add_column("time to\ndistil", justify="right", no_wrap=True)
+        table.add_column("time for\nstudents", justify="right", no_wrap=True)
     for row in results.rows:
-        if row.verdict and row.published:
-            source = row.published.source
-            notes.append(f"{row.label} against the paper, {row.verdict.text}; {source}")
-            if row.published.note and row.published.comparable:
-                notes.append(f"{row.published.note} Best epoch here: {row.best_accuracy}.")
-    return [*notes, *(["", *findings(results)] if findings(results) else [])]
+        paper = [_published(row)] if published else []
+        took = [duration(row.distill_seconds), duration(row.student_seconds)] if times else []
+        where = [escape(row.column)] if many else []
+        measured = row.accuracy if row.done else _SHORT.get(row.status, row.status)
+        table.add_row(escape(row.row), *where, str(row.ipc), measured, *paper, *took)
+    for name, values in _references(results).items():
+        for column, value in values.items():
+            where = [escape(column)] if many else []
+            table.add_row(f"{escape(name)} (paper)", *where, "", "", value.text, style="dim")
+    return table
+
+
+def _titled(results: Results) -> Table:
+    budget = "" if results.budget == "full" else f" ({results.budget} budget)"
+    return Table(
+        title=escape(f"{results.title}{budget}"),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+    )
+
+
+def _references(results: Results) -> dict[str, dict[str, Reference]]:
+    rows: dict[str, dict[str, Reference]] = {}
+    for each in results.references:
+        rows.setdefault(each.row, {})[each.column] = each
+    return rows
+
+
+def _stacked(row: Row | None) -> str:
+    """The measured value, and the published one below it in brackets."""
+    if row is None:
+        return ""
+    measured = f"[bold]{row.value}[/]" if row.done else _SHORT.get(row.status, row.status)
+    return f"{measured}\n\\[{_published(row)}]" if row.published else measured
+
+
+def _published(row: Row) -> str:
+    if row.published is None:
+        return ""
+    return row.published.text + ("" if row.published.unit == "%" else f" {row.published.unit}")
+
+
+def _notes(results: Results) -> Iterator[str]:
+    if any(row.done and row.unit == "%" for row in results.rows):
+        yield (
+            "accuracy: percent of test images right after the last epoch, mean ± standard "
+            "deviation over n students; in brackets the paper's"
+        )
+    trained = ""
+    if results.pool_seconds is not None:
+        took = duration(results.pool_seconds)
+        trained = f"the extractors took {took} once for all that share them; "
+    if results.done:
+        yield f"time: {trained}in all {duration(results.seconds)}"
+    yield from _unmeasured(results)
+    yield from _against_paper(results)
+    for claim, verdict in results.verdicts:
+        yield f"claim ({claim.source}): {claim.text} Measured: {verdict.text}"
+    for row in results.done:
+        if row.speed:
+            yield f"{_name(row, results)}: {row.speed}"
+    if found := findings(results):
+        yield ""
+        yield from found
+
+
+def _unmeasured(results: Results) -> Iterator[str]:
+    """What failed or has no data, cells with one reason together."""
+    for status in ("failed", "not run"):
+        rows = [row for row in results.rows if row.status == status]
+        for note in dict.fromkeys(row.note for row in rows):
+            names = ", ".join(row.name for row in rows if row.note == note)
+            yield f"{status}: {names}: {note}"
+    missing = sum(row.status == "missing" for row in results.rows)
+    elsewhere = sum(row.status == "running elsewhere" for row in results.rows)
+    if missing:
+        yield f"{missing} of {len(results.rows)} cells have not been measured yet"
+    if elsewhere:
+        yield f"{elsewhere} of {len(results.rows)} cells are being measured by other processes"
+
+
+def _against_paper(results: Results) -> Iterator[str]:
+    judged = [row for row in results.done if row.verdict is not None]
+    if len(judged) > 1:
+        counts = Counter(row.verdict.word for row in judged if row.verdict)
+        words = ", ".join(f"{count} {word}" for word, count in counts.items())
+        yield f"against the paper: {words}"
+    for row in judged:
+        if row.verdict is None or row.published is None:
+            continue
+        yield f"{_name(row, results)} against the paper, {row.verdict.text}; {row.published.source}"
+        noted = row.published.note and row.verdict.reason != row.published.note
+        if noted and len(judged) <= _MOST_NOTED:
+            best = f" Best epoch here: {row.best_accuracy}." if row.best else ""
+            yield f"{row.published.note}{best}"
+
+
+def _name(row: Row, results: Results) -> str:
+    """The method, with its column where there are several."""
+    several = len({each.column for each in results.rows}) > 1
+    return f"{row.row}, {row.column}" if several else row.row

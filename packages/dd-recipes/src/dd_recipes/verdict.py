@@ -1,13 +1,16 @@
-r"""A measured accuracy against a published one.
+r"""A measured value against a published one, and a claimed difference against a measured one.
 
-Both are means of independent students with their standard deviations, so the difference has
-Welch's standard error and interval (Welch 1947, Biometrika 34, 28-35):
+Means of independent students have standard deviations, so a difference has Welch's standard
+error and interval (Welch 1947, Biometrika 34, 28-35):
 
 .. math::
     d = \bar m - \bar p, \quad
     s^2 = \frac{s_m^2}{n_m} + \frac{s_p^2}{n_p}, \quad
     \nu = \frac{s^4}{\frac{s_m^4}{n_m^2 (n_m - 1)} + \frac{s_p^4}{n_p^2 (n_p - 1)}}, \quad
     d \pm t_{0.975, \nu}\, s .
+
+Where the paper gives no deviation, its value is taken as exact: :math:`s_p = 0`,
+:math:`\nu = n_m - 1`.
 """
 
 from __future__ import annotations
@@ -17,13 +20,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dd_recipes.paper import PublishedValue
+from dd_recipes.paper import PublishedValue, Unit
 
-__all__ = ["TOLERANCE", "Verdict", "judge", "student_t_quantile"]
+__all__ = [
+    "TOLERANCE",
+    "Sample",
+    "Verdict",
+    "interval_of_difference",
+    "judge",
+    "judge_claim",
+    "not_run",
+    "student_t_quantile",
+    "welch_interval",
+]
 
 TOLERANCE = 1.0
 """Percentage points. The authors' own re-evaluation of their released NCFM sets, with tuned
 evaluation and the best epoch, differs from the paper by 0.5 to 1.0 in 6 of 9 cells."""
+
+_SHARE = 0.1
+"""Tolerance of seconds and gigabytes, as a share of the published value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A mean over independent students.
+
+    Attributes:
+        mean: The mean.
+        std: Standard deviation (n - 1); None where it is not known.
+        n: Number of students; None where it is not known.
+    """
+
+    mean: float
+    std: float | None = None
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,48 +62,138 @@ class Verdict:
     """A comparison with a paper.
 
     Attributes:
-        word: ``reproduced``, ``below``, ``above``, ``undecided`` or ``not comparable``.
-        difference: Measured minus published mean, in percentage points.
-        low: Lower end of the 95% interval of the difference (None with a single student).
+        word: ``reproduced``, ``below``, ``above``, ``undecided``, ``not comparable`` or ``not
+            run``; of a claim ``holds``, ``does not hold``, ``undecided`` or ``not measured``.
+        difference: Measured minus published value, or one cell minus the other; None where
+            nothing was measured.
+        low: Lower end of the 95% interval of the difference; None where there is none.
         high: Upper end.
         text: The verdict as one sentence.
+        reason: Why nothing can be compared, or nothing was measured; else empty.
     """
 
     word: str
-    difference: float
+    difference: float | None
     low: float | None
     high: float | None
     text: str
+    reason: str = ""
+
+    @property
+    def label(self) -> str:
+        """The word, with the reason where there is one.
+
+        Example:
+            >>> not_run("CIFAR-10 is missing").label
+            'not run (CIFAR-10 is missing)'
+        """
+        return f"{self.word} ({self.reason})" if self.reason else self.word
 
 
-def judge(mean: float, std: float, n: int, published: PublishedValue) -> Verdict:
-    """Compares a measured accuracy with a published one.
+def judge(
+    mean: float,
+    std: float | None,
+    n: int,
+    published: PublishedValue,
+    *,
+    budget: str = "full",
+    reason: str = "",
+) -> Verdict:
+    """Compares a measured value with a published one.
 
-    ``above`` and ``below`` mean that the whole interval lies more than one point away;
-    ``reproduced``, that the difference is at most one point; otherwise ``undecided``.
+    Of accuracies, ``above`` and ``below`` mean that the whole interval lies more than one point
+    away; ``reproduced``, that the difference is at most one point; otherwise ``undecided``.
+    Seconds and gigabytes have no interval: ``reproduced`` is within a tenth of the published
+    value.
 
     Args:
-        mean: Measured mean accuracy in percent.
-        std: Measured standard deviation over the students, in percentage points.
+        mean: Measured mean, in the unit of ``published``.
+        std: Measured standard deviation over the students.
         n: Number of students.
         published: The paper's value.
+        budget: The budget of the run; another than ``full`` cannot be compared.
+        reason: Why the two cannot be compared, if they cannot.
 
     Example:
         >>> from dd_recipes.paper import PublishedValue
-        >>> judge(49.6, 0.2, 5, PublishedValue(49.5, 0.3, 10, "Table 1")).word
+        >>> paper = PublishedValue(49.5, "Table 1", 0.3, 10)
+        >>> judge(49.6, 0.2, 5, paper).word
         'reproduced'
+        >>> judge(40.0, 0.2, 5, paper, budget="cpu").label
+        'not comparable (cpu budget)'
     """
     difference = mean - published.mean
-    interval = welch_interval(mean, std, n, published.mean, published.std, published.n)
-    word = "not comparable" if not published.comparable else _word(difference, interval)
-    shown = "one student, no interval"
-    if interval is not None:
-        shown = f"95% interval {interval[0]:+.1f} to {interval[1]:+.1f}"
-    text = f"{word}: {difference:+.1f} points ({shown})"
-    if not published.comparable:
-        text = f"{word}: {published.note}"
+    interval = None
+    if published.unit == "%":
+        paper = Sample(published.mean, published.std, published.n)
+        interval = interval_of_difference(Sample(mean, std, n), paper)
+    reason = _reason(published, budget, reason)
+    tolerance = TOLERANCE if published.unit == "%" else _SHARE * published.mean
+    word = "not comparable" if reason else _word(difference, interval, tolerance, published.unit)
     low, high = interval if interval is not None else (None, None)
-    return Verdict(word, difference, low, high, text)
+    head = f"{word} ({reason})" if reason else word
+    shown = _difference(difference, interval, published.unit)
+    return Verdict(word, difference, low, high, f"{head}: {shown}", reason)
+
+
+def not_run(reason: str) -> Verdict:
+    """The verdict on a cell that was not measured."""
+    return Verdict("not run", None, None, None, f"not run: {reason}", reason)
+
+
+def judge_claim(
+    claimed: float, cell: Sample | None, against: Sample | None, *, unit: Unit = "%"
+) -> Verdict:
+    """Compares a claimed difference with a measured one.
+
+    The claim ``holds`` where the measured difference reaches the claimed one, less the tolerance,
+    and its interval lies on the claimed side of zero; it ``does not hold`` where the whole
+    interval falls short by more than the tolerance.
+
+    Args:
+        claimed: The claimed difference; more in the same direction is as good.
+        cell: What was measured of the cell; None where nothing was.
+        against: What it is compared with.
+        unit: Unit of all of them.
+
+    Example:
+        >>> judge_claim(14.0, Sample(52.0, 0.5, 5), Sample(38.0, 0.4, 5)).word
+        'holds'
+    """
+    if cell is None or against is None:
+        return Verdict("not measured", None, None, None, "not measured")
+    difference = cell.mean - against.mean
+    interval = interval_of_difference(cell, against) if unit == "%" else (difference, difference)
+    tolerance = TOLERANCE if unit == "%" else _SHARE * abs(claimed)
+    word = _claim_word(claimed, difference, interval, tolerance)
+    low, high = interval if interval is not None else (None, None)
+    shown = _difference(difference, interval if unit == "%" else None, unit)
+    return Verdict(word, difference, low, high, f"{word}: {shown}")
+
+
+def interval_of_difference(ours: Sample, theirs: Sample) -> tuple[float, float] | None:
+    """The 95% interval of a difference of means; a mean without a deviation is taken as exact.
+
+    Returns:
+        Lower and upper end; None where a side that has a deviation has a single sample, or
+        neither has one.
+
+    Example:
+        >>> low, high = interval_of_difference(Sample(3.0, 1.0, 4), Sample(1.0))
+        >>> round(low, 2), round(high, 2)
+        (0.41, 3.59)
+    """
+    a, b = (_known(side) for side in (ours, theirs))
+    if a and b:
+        return welch_interval(ours.mean, *a, theirs.mean, *b)
+    if not a and not b:
+        return None
+    std, n = a or b or (0.0, 0)
+    if n < 2:
+        return None
+    half = student_t_quantile(0.975, n - 1) * std / math.sqrt(n)
+    difference = ours.mean - theirs.mean
+    return difference - half, difference + half
 
 
 def welch_interval(
@@ -117,11 +238,47 @@ def student_t_quantile(p: float, dof: float) -> float:
     return math.sqrt(dof) * math.tan(float(angle))
 
 
-def _word(difference: float, interval: tuple[float, float] | None) -> str:
+def _known(side: Sample) -> tuple[float, int] | None:
+    return None if side.std is None or side.n is None else (side.std, side.n)
+
+
+def _reason(published: PublishedValue, budget: str, reason: str) -> str:
+    if budget != "full":
+        return f"{budget} budget"
+    return reason if published.comparable else published.note
+
+
+def _word(
+    difference: float, interval: tuple[float, float] | None, tolerance: float, unit: Unit
+) -> str:
+    if unit != "%":
+        interval = (difference, difference)
     if interval is None:
         return "undecided"
-    if interval[1] < -TOLERANCE:
+    if interval[1] < -tolerance:
         return "below"
-    if interval[0] > TOLERANCE:
+    if interval[0] > tolerance:
         return "above"
-    return "reproduced" if abs(difference) <= TOLERANCE else "undecided"
+    return "reproduced" if abs(difference) <= tolerance else "undecided"
+
+
+def _claim_word(
+    claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
+) -> str:
+    if interval is None:
+        return "undecided"
+    side = 1.0 if claimed >= 0 else -1.0
+    low, high = sorted(side * end for end in interval)
+    wanted = abs(claimed) - tolerance
+    if high < wanted:
+        return "does not hold"
+    return "holds" if side * difference >= wanted and low > 0 else "undecided"
+
+
+def _difference(difference: float, interval: tuple[float, float] | None, unit: Unit) -> str:
+    if unit != "%":
+        return f"{difference:+.3g} {unit}"
+    if interval is None:
+        return f"{difference:+.1f} points (one student, no interval)"
+    low, high = interval
+    return f"{difference:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"

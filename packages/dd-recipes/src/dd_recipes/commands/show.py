@@ -38,7 +38,11 @@ def show(as_file: bool, as_json: bool, cells: tuple[str, ...], **options: Any) -
     recipe = load(**options)
     chosen = select_cells(recipe, cells)
     if as_json:
-        shown = {"recipe": recipe.name, "variant": recipe.variant, "budget": recipe.budget}
+        shown: dict[str, Any] = {
+            "recipe": recipe.name,
+            "variant": recipe.variant,
+            "budget": recipe.budget,
+        }
         shown |= {"seed": recipe.seed, "cells": [_record(cell) for cell in chosen]}
         click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
         return

@@ -1,0 +1,130 @@
+"""What cannot be measured, found out before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dd_core.errors import DistillationError, UserError
+from dd_core.images import ImageData
+from dd_core.networks import network_for
+from dd_core.synthetic import initial_pixels
+from dd_recipes.recipe import Cell, DataSource, Recipe
+from dd_recipes.shelf import Shelf
+
+__all__ = ["CONTINUAL_STEPS", "Plan", "computation", "plan_cells"]
+
+CONTINUAL_STEPS = 5
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of a run can be measured.
+
+    Attributes:
+        cells: The chosen cells that can be, or have been, measured.
+        not_run: Why others cannot: by the name of the cell.
+    """
+
+    cells: tuple[Cell, ...]
+    not_run: Mapping[str, str]
+
+
+def computation(cell: Cell, seed: int, images: str | None) -> dict[str, Any]:
+    """All that a cell's numbers depend on, as its ``cell.json`` holds it.
+
+    Args:
+        cell: The cell.
+        seed: Seed of the run.
+        images: What identifies the images; None where they are not at hand.
+    """
+    known = {} if images is None else {"images": images}
+    return {"seed": seed, **known, **cell.settings()}
+
+
+def plan_cells(recipe: Recipe, chosen: Sequence[Cell], done: set[str], shelf: Shelf) -> Plan:
+    """Looks at the data of all cells that are to be measured, and whether the cells fit them.
+
+    Args:
+        recipe: The recipe.
+        chosen: The cells that were asked for.
+        done: Names of those that have been measured, which need no data.
+        shelf: Reads the data.
+
+    Raises:
+        UserError: A cell cannot be made from its data, or there are no data for any.
+    """
+    todo = [cell for cell in chosen if cell.name not in done]
+    problems = _problems([cell.data for cell in todo], shelf)
+    impossible = [
+        f"cells.{cell.name}: {why}"
+        for cell in todo
+        if cell.data not in problems and (why := _impossible(cell, recipe.seed, shelf))
+    ]
+    if impossible:
+        shown = "".join(f"\n  {line}" for line in impossible)
+        raise UserError(f"{recipe.name} cannot be run; nothing was computed:{shown}")
+    not_run = {cell.name: problems[cell.data] for cell in todo if cell.data in problems}
+    cells = tuple(cell for cell in chosen if cell.name not in not_run)
+    if not cells and not_run:
+        raise UserError(_nothing_to_run(recipe, todo, problems))
+    return Plan(cells, not_run)
+
+
+def _problems(sources: Sequence[DataSource], shelf: Shelf) -> dict[DataSource, str]:
+    """Why data cannot be read; nothing is read where the names of files tell it of all."""
+    wanted = list(dict.fromkeys(sources))
+    problems = {source: why for source in wanted if (why := shelf.missing(source))}
+    for source in wanted:
+        if source not in problems:
+            try:
+                shelf.images(source)
+            except (DistillationError, OSError) as error:
+                problems[source] = str(error)
+    return problems
+
+
+def _impossible(cell: Cell, seed: int, shelf: Shelf) -> str:
+    """Why a cell cannot be made from its data; empty where it can."""
+    data = shelf.load(cell.data)
+    try:
+        for network in (cell.network, cell.student_network):
+            network_for(data.train, network, 0)
+        initial_pixels(data.train, cell.synthetic, seed)
+    except DistillationError as error:
+        return str(error)
+    return "; ".join(_unfit(cell, data))
+
+
+def _unfit(cell: Cell, data: ImageData) -> Iterator[str]:
+    if cell.measure in ("speed", "dynamics") and cell.kind != "distill":
+        yield f"measure is {cell.measure!r}, which needs kind = 'distill', not {cell.kind!r}."
+    if cell.measure != "accuracy" and cell.soft_labels != "none":
+        yield f"soft_labels is {cell.soft_labels!r}, which measure {cell.measure!r} does not take."
+    if cell.measure == "continual" and data.train.n_classes < CONTINUAL_STEPS:
+        yield (
+            f"measure is 'continual', which needs at least {CONTINUAL_STEPS} classes, but "
+            f"{data.name} has {data.train.n_classes}."
+        )
+
+
+def _nothing_to_run(
+    recipe: Recipe, cells: Sequence[Cell], problems: Mapping[DataSource, str]
+) -> str:
+    """Which rows need which data, and how to get them."""
+    lines = []
+    for why in dict.fromkeys(problems.values()):
+        users = [cell for cell in cells if problems[cell.data] == why]
+        rows, columns = (
+            _named(list(dict.fromkeys(getattr(cell, axis) for cell in users)))
+            for axis in ("row", "column")
+        )
+        lines.append(f"\n  {rows} in {columns}: {why}")
+    return f"The data of {recipe.name} are missing; nothing was computed.{''.join(lines)}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"{', '.join(names[:_MOST_NAMED])}{more}"

@@ -1,0 +1,114 @@
+"""Files of a run folder: JSON that is written whole, and the log of events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dd_core.checkpoint import write_atomically
+from dd_core.errors import UserError
+from dd_core.events import Event, PhaseAdvanced, as_record
+
+__all__ = ["EventLog", "key_of", "now", "read_json", "readable", "write_json"]
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """The key of what follows from some settings: 16 hex digits.
+
+    Example:
+        >>> key_of({"a": 1, "b": [2]}) == key_of({"b": [2], "a": 1}) != key_of({"a": 1})
+        True
+    """
+    canonical = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, content: object) -> None:
+    """Writes a JSON file whole or not at all; what is not finite becomes null."""
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, f"{text}\n".encode())
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file of a run folder.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path.parent} has no {path.name}; is it a run folder?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}); delete it and give the run's command again, or start "
+            "anew in another folder with --out."
+        ) from None
+
+
+def readable(path: Path) -> dict[str, Any]:
+    """The tables of a JSON file that can be written anew; empty where it is absent or damaged."""
+    try:
+        content = read_json(path)
+    except UserError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class EventLog:
+    """Appends events to a JSONL file, each with its UTC time; advances at most once a second."""
+
+    def __init__(self, path: Path) -> None:
+        _drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8")
+        self._last: dict[str, float] = {}
+
+    @classmethod
+    def of_process(cls, folder: Path) -> EventLog:
+        """The log of this process in a run folder, ``events-PID.jsonl``."""
+        return cls(folder / f"events-{os.getpid()}.jsonl")
+
+    def __call__(self, event: Event) -> None:
+        """Writes the event down."""
+        if isinstance(event, PhaseAdvanced) and event.done < event.total:
+            here = time.monotonic()
+            if here - self._last.get(event.phase, -1.0) < 1.0:
+                return
+            self._last[event.phase] = here
+        record = {"time": now(), **as_record(event)}
+        self._file.write(json.dumps(_finite(record), ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def now() -> str:
+    """The time as text, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _drop_torn_line(path: Path) -> None:
+    """Removes the part of a line that a killed process left at the end."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,68 @@
+"""Data sets of a run: each is read once, and the last ones used stay in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dd_core.errors import DataError
+from dd_core.events import Listener
+from dd_core.images import ImageData
+from dd_recipes.recipe import DataSource
+from dd_recipes.sources import find_data, load_data
+
+__all__ = ["Shelf"]
+
+_KEPT_BYTES = 2 * 10**9
+
+
+@dataclass
+class Shelf:
+    """Reads data sets when they are needed.
+
+    Attributes:
+        root: Folder given by ``--data``.
+        listen: Receives progress of reading.
+    """
+
+    root: Path | None
+    listen: Listener
+    _kept: dict[DataSource, ImageData] = field(default_factory=dict)
+    _names: dict[DataSource, str] = field(default_factory=dict)
+
+    def missing(self, source: DataSource) -> str:
+        """Why a data set cannot be read and how to get it, by a look at its folder; or nothing."""
+        try:
+            found = find_data(source, self.root)
+        except DataError as error:
+            return str(error)
+        return "" if found.state == "found" else found.problem
+
+    def load(self, source: DataSource) -> ImageData:
+        """The data set.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        data = self._kept.pop(source, None) or load_data(source, self.root, self.listen)
+        self._kept[source] = data  # the last one used stands last
+        while len(self._kept) > 1 and sum(map(_in_memory, self._kept.values())) > _KEPT_BYTES:
+            del self._kept[next(iter(self._kept))]
+        return data
+
+    def known(self, source: DataSource) -> str | None:
+        """What `images` gave for a data set; None where it was not asked."""
+        return self._names.get(source)
+
+    def images(self, source: DataSource) -> str:
+        """What identifies its images: beginnings of the hashes of training and test images."""
+        if source not in self._names:
+            data = self.load(source)
+            prints = (part.fingerprint()[:16] for part in (data.train, data.test))
+            self._names[source] = "/".join(prints)
+        return self._names[source]
+
+
+def _in_memory(data: ImageData) -> int:
+    """Bytes of the images; those of a file that is mapped take none."""
+    return sum(0 if part.stored else part.pixels.nbytes for part in (data.train, data.test))

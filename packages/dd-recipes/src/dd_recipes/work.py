@@ -1,0 +1,67 @@
+"""One cell with its images, and the keys of what it shares with other cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dd_core.images import ImageData
+from dd_recipes.recipe import Cell
+from dd_recipes.runfiles import key_of
+
+__all__ = ["Work"]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A cell that is to be measured.
+
+    Attributes:
+        cell: The cell.
+        data: Its images.
+        images: What identifies the training images.
+        seed: Seed of the run.
+        snapshots: Iterations of the distillation after which the pixels are kept too.
+    """
+
+    cell: Cell
+    data: ImageData
+    images: str
+    seed: int
+    snapshots: Sequence[int] = ()
+
+    @property
+    def pool_key(self) -> str:
+        """The key of the cell's pool."""
+        settings = self.cell.settings()
+        parts = {name: settings[name] for name in ("network", "pretrain")}
+        return key_of({"images": self.images, "seed": self.seed, **parts})
+
+    @property
+    def plain_key(self) -> str:
+        """The key of the cell's small set before it gets soft labels."""
+        settings = self.cell.settings()
+        parts: dict[str, Any] = {name: settings[name] for name in ("kind", "synthetic")}
+        if self.cell.kind == "distill":
+            parts |= {name: settings[name] for name in ("distill", "network")}
+        if self.looks_through_pool:
+            parts["pool"] = self.pool_key
+        if self.snapshots:
+            parts["snapshots"] = list(self.snapshots)
+        return key_of({"images": self.images, "seed": self.seed, **parts})
+
+    @property
+    def set_key(self) -> str:
+        """The key of the cell's small set."""
+        if self.cell.soft_labels == "none":
+            return self.plain_key
+        parts = {"soft_labels": self.cell.soft_labels, "pool": self.pool_key}
+        return key_of({"set": self.plain_key, **parts})
+
+    @property
+    def looks_through_pool(self) -> bool:
+        """Whether the set, before it gets soft labels, is made by means of trained networks."""
+        if self.cell.kind == "distill":
+            return self.cell.distill is not None and self.cell.distill.extractor == "blend"
+        return self.cell.kind in ("herding", "kmeans")

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from dd_core import DistilledSet, SyntheticSettings, export_legacy, select_random
+from dd_recipes.cli import Guarded
+from dd_recipes.commands._students import in_order
+from dd_recipes.commands.evaluate import evaluate
+from dd_recipes.recipe import DataSource
+from dd_recipes.sources import load_data
+
+PLAIN = ["--device", "cpu", "--precision", "float32", "--compile", "off", "--width", "8",
+         "--students", "2", "--steps", "4"]  # fmt: skip
+
+
+@click.group(cls=Guarded)
+def commands() -> None:
+    pass
+
+
+commands.add_command(evaluate)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(commands, ["evaluate", *PLAIN, *map(str, arguments)])
+
+
+def results(*arguments: object) -> dict[str, Any]:
+    result = call(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of three classes that can be told apart by their brightness."""
+    root, draws = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
+    for part, n in (("train", 6), ("val", 4)):
+        for label, name in enumerate(("ant", "bee", "cow")):
+            (root / part / name).mkdir(parents=True)
+            for i in range(n):
+                noise = draws.integers(0, 80, (32, 32, 3)) + 80 * label
+                Image.fromarray(noise.astype(np.uint8)).save(root / part / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def stored(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of real images of the tree."""
+    data = load_data(DataSource("folder", path=str(tree)), None)
+    folder = tmp_path_factory.mktemp("set")
+    select_random(data.train, SyntheticSettings(ipc=2, factor=1, init="real"), seed=0).save(folder)
+    return folder
+
+
+def test_students_are_tested_and_the_numbers_kept(stored: Path, tree: Path, tmp_path: Path) -> None:
+    result = call(stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 images a class" in result.output and "12 images of" in result.output
+    assert "(n = 2), after the last epoch" in result.output
+    assert "best epochs, chosen on the test images" in result.output
+    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    (row,) = record["results"]["rows"]
+    assert row["n"] == len(row["last"]) == 2
+    assert row["network"] == "convnet of depth 3, width 8 and norm instance"
+    assert record["asked"]["students"]["steps"] == 4
+
+
+def test_the_same_command_computes_nothing_again(stored: Path, tree: Path, tmp_path: Path) -> None:
+    arguments = [stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
+    first = results(*arguments)
+    student = tmp_path / "out" / "convnet" / "student_000.json"
+    written = student.stat().st_mtime_ns
+    assert results(*arguments) == first
+    assert student.stat().st_mtime_ns == written
+    student.unlink()  # as after an interruption
+    again = results(*arguments)
+    assert again["rows"][0]["last"] == first["rows"][0]["last"]
+
+
+def test_a_folder_of_other_work_is_refused(stored: Path, tree: Path, tmp_path: Path) -> None:
+    arguments = [stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
+    results(*arguments)
+    result = call(*arguments, "--seed", "7")
+    assert result.exit_code == 2
+    assert "seed: 0 there, 7 now" in result.output
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").touch()
+    result = call(*arguments[:-1], tmp_path / "mine")
+    assert result.exit_code == 2 and "letter.txt" in result.output
+    assert [item.name for item in (tmp_path / "mine").iterdir()] == ["letter.txt"]
+
+
+def test_without_out_the_folder_follows_from_set_and_settings(
+    stored: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [stored, "--dataset", "folder", "--data", tree]
+    first, again = results(*arguments), results(*arguments)
+    assert first == again
+    assert first["folder"].startswith("runs/evaluate-")
+    assert results(*arguments, "--seed", "1")["folder"] != first["folder"]
+
+
+def test_several_architectures(stored: Path, tree: Path, tmp_path: Path) -> None:
+    found = results(stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out",
+                    "--network", "convnet", "--network", "vgg11")  # fmt: skip
+    assert [row["network"].split()[0] for row in found["rows"]] == ["convnet", "vgg11"]
+
+
+def test_classes_in_another_order_are_the_same_classes(
+    stored: Path, tree: Path, tmp_path: Path
+) -> None:
+    usual = DistilledSet.load(stored)
+    turned = replace(usual, labels=2 - usual.labels, class_names=usual.class_names[::-1])
+    turned.save(tmp_path / "turned")
+    arguments = ["--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
+    assert results(tmp_path / "turned", *arguments)["test_images"] == 12
+    test = load_data(DataSource("folder", path=str(tree)), None).test
+    ordered = in_order(test, turned.class_names)
+    named = [[images.class_names[i] for i in images.labels] for images in (test, ordered)]
+    assert named[0] == named[1]
+
+
+def test_a_set_that_says_its_data_needs_no_options(
+    stored: Path, tree: Path, tmp_path: Path
+) -> None:
+    data = {"source": "folder", "path": str(tree), "size": 0, "held_out": 0.0}
+    replace(DistilledSet.load(stored), provenance={"data": data}).save(tmp_path / "set")
+    assert results(tmp_path / "set", "--out", tmp_path / "out")["test_images"] == 12
+
+
+def test_the_data_set_is_known_by_its_classes(tmp_path: Path) -> None:
+    data = load_data(DataSource("embedded"), None)
+    settings = SyntheticSettings(ipc=1, factor=1, init="real")
+    select_random(data.train, settings, seed=0).save(tmp_path / "set")
+    found = results(tmp_path / "set", "--out", tmp_path / "out")
+    assert (found["data"], found["test_images"]) == ("Fashion-MNIST subset", 2500)
+
+
+def test_a_legacy_file(stored: Path, tree: Path, tmp_path: Path) -> None:
+    export_legacy(DistilledSet.load(stored), tmp_path / "ncfm.pt", "idc")
+    arguments = [tmp_path / "ncfm.pt", "--dataset", "folder", "--data", tree]
+    result = call(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "--factor" in result.output and "--normalization" in result.output
+    said = ["--factor", "1", "--normalization", "imagenet"]
+    assert results(*arguments, *said, "--out", tmp_path / "out")["ipc"] == 2
+
+
+def test_soft_labels_are_used_or_ignored(stored: Path, tree: Path, tmp_path: Path) -> None:
+    plain = DistilledSet.load(stored)
+    soft = torch.full((len(plain.images), 3), 1 / 3)
+    replace(plain, soft_labels=soft).save(tmp_path / "soft")
+    common = ["--dataset", "folder", "--data", tree]
+    used = results(tmp_path / "soft", *common, "--out", tmp_path / "a")
+    ignored = results(
+        tmp_path / "soft", *common, "--soft-labels", "ignore", "--out", tmp_path / "b"
+    )
+    assert used["soft_labels"] and not ignored["soft_labels"]
+    hard = results(stored, *common, "--out", tmp_path / "c")
+    assert ignored["rows"][0]["last"] == hard["rows"][0]["last"]
+    result = call(stored, *common, "--soft-labels", "use")
+    assert result.exit_code == 2 and "has none" in result.output
+
+
+def test_wrong_input_gets_one_message(stored: Path, tree: Path, tmp_path: Path) -> None:
+    gray, small = tmp_path / "gray" / "tree", tmp_path / "small"
+    for path in tree.rglob("*.png"):
+        (gray / path.relative_to(tree)).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(path).convert("L").save(gray / path.relative_to(tree))
+    white, named = tmp_path / "white", tmp_path / "named"
+    known = DistilledSet.load(stored)
+    replace(known, provenance={"preprocessing": {"zca": True}}).save(white)
+    replace(known, provenance={"data": {"source": "folder", "path": "pets"}}).save(named)
+    data = load_data(DataSource("folder", path=str(tree), size=16), None)
+    select_random(data.train, SyntheticSettings(ipc=2, factor=1, init="real"), seed=0).save(small)
+    for arguments, message in (
+        ([tmp_path / "none"], "There is no"),
+        ([stored], "give --dataset, one of embedded"),
+        ([stored, "--dataset", "folder"], "--dataset folder with --data TREE"),
+        ([stored, "--dataset", "cifar10", "--data", tmp_path], "CIFAR-10 was not found"),
+        (
+            [stored, "--dataset", "embedded"],
+            "The set has 3 classes (ant, bee, cow, ...), and Fashion",
+        ),
+        ([stored, "--dataset", "cifar10", "--held-out", "0.1"], "--held-out has no effect"),
+        ([stored, "--dataset", "folder", "--data", tree, "--epochs", "3"], "not both"),
+        ([stored, "--dataset", "folder", "--data", tree, "--factor", "1"], "--factor was given"),
+        ([stored, "--dataset", "folder", "--data", gray], "have 3 channels and those of tree 1"),
+        ([named], "from a folder of images called 'pets'; give the folder with --data"),
+        ([white, "--dataset", "folder", "--data", tree], "has ZCA-whitened images"),
+        ([small, "--dataset", "folder", "--data", tree, "--network", "vgg11"], "at least 32 px"),
+        ([stored, "--dataset", "folder", "--data", tree / "none"], "is not a folder"),
+    ):
+        result = call(*arguments, "--out", tmp_path / "out")
+        assert result.exit_code == 2, (arguments, result.output)
+        assert message in " ".join(result.output.split()), result.output
+        assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
