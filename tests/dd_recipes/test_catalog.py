@@ -37,12 +37,12 @@ def test_unknown_name_names_close_ones() -> None:
 
 
 def test_part_of_a_name_is_close() -> None:
-    with pytest.raises(UserError, match="mean .*ncfm-table1"):
+    with pytest.raises(UserError, match=r"mean .*ncfm-table1"):
         find("table1")
 
 
 def test_far_name_lists_all() -> None:
-    with pytest.raises(UserError, match="ncfm-table1.*quickstart"):
+    with pytest.raises(UserError, match=r"ncfm-table1.*quickstart"):
         find("zzzzzz")
 
 

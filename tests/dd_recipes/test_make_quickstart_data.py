@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dd_core.datasets import read_npz
-from dd_recipes.assets import load_data
 from dd_recipes.recipe import DataSource
+from dd_recipes.sources import load_data
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "make_quickstart_data.py"
 

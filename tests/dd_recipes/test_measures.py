@@ -51,9 +51,7 @@ def test_classes_come_in_five_even_steps(n: int, seed: int) -> None:
     assert sorted(steps[-1]) == list(range(n))
     sizes = [len(b) - len(a) for a, b in zip(([], *steps), steps, strict=False)]
     assert len(steps) == 5 and max(sizes) - min(sizes) <= 1
-    assert all(
-        after[: len(before)] == before for before, after in pairwise(steps)
-    )
+    assert all(after[: len(before)] == before for before, after in pairwise(steps))
     assert classes_seen(n, seed) == steps
 
 
@@ -111,3 +109,15 @@ def test_speed_needs_no_training(tiny: Recipe, tmp_path: Path, unit: str) -> Non
     curves = json.loads((tmp_path / "run" / "cells" / row.name / "curves.json").read_text())
     assert len(curves["times"]) >= 5
     assert not (tmp_path / "run" / "pools").exists()
+
+
+def test_speed_is_measured_when_no_other_process_of_the_command_computes(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(tiny, cells=(replace(tiny.cells[2], measure="speed"),))
+    with monkeypatch.context() as patch:
+        patch.setenv("DD_RECIPES_BEGAN", "1.0")
+        (row,) = reproduce(recipe, tmp_path / "run", hardware=PLAIN).rows
+    assert row.status == "missing"
+    (row,) = reproduce(recipe, tmp_path / "run", hardware=PLAIN).rows
+    assert row.status == "done" and row.unit == "s"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -51,7 +51,7 @@ def unwritten(cell: Cell) -> list[str]:
     for term in cell.distill.objectives if cell.distill else ():
         # TOML has no null: what is None where it is not given cannot be written out.
         objective = build_objective(term.name, term.options)
-        known = {f.name for f in fields(objective) if f.default is not None}
+        known = {f.name for f in fields(cast(Any, objective)) if f.default is not None}
         found += [f"{term.name}.{name}" for name in sorted(known - term.options.keys())]
     return found
 
@@ -225,6 +225,11 @@ def test_broken_files(text: str, message: str) -> None:
             {"claims": [{"text": "t", "source": "s", "cell": "nfcm", "against": "references",
                          "difference": 1.0}]},
             "did you mean ncfm",
+        ),
+        (
+            {"claims": [{"text": "t", "source": "s", "cell": "ncfm", "against": "references:MTT",
+                         "difference": 1.0}]},
+            "'MTT': unknown row; known are none",
         ),
     ],
 )  # fmt: skip

@@ -35,9 +35,9 @@ def listing(path: Path) -> dict[str, bytes]:
 
 def test_a_new_folder_becomes_a_run(tmp_path: Path) -> None:
     folder = run_folder(tmp_path / "a" / "b")
-    assert folder.is_new and not (tmp_path / "a").exists()
+    before = folder.is_new, (tmp_path / "a").exists()
     begun(folder.path)
-    assert not folder.is_new
+    assert (*before, folder.is_new) == (True, False, False)
     stored = read_json(folder.path / "run.json")
     assert stored["format"] == FORMAT and stored["runtime"] == {"device_name": "cpu"}
     assert {key: stored[key] for key in IDENTITY} == IDENTITY

@@ -46,7 +46,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def changed(cell: Cell, **parts: dict[str, Any]) -> Cell:
     """A cell with other values in some sections."""
     sections = {name: replace(getattr(cell, name), **values) for name, values in parts.items()}
-    return replace(cell, **sections)  # type: ignore[arg-type]
+    return replace(cell, **sections)
 
 
 def distilling(cell: Cell, **values: Any) -> Cell:
@@ -382,12 +382,12 @@ def test_what_cannot_be_made_is_found_before_anything_is_computed(
         with pytest.raises(UserError, match=rf"cells\.random-packed: .*{words}"):
             reproduce(only(tiny, tiny.cells[0], cell), tmp_path / "run", hardware=PLAIN)
         assert not (tmp_path / "run").exists()
-    for change, words in (
-        ({"measure": "speed"}, "needs kind = 'distill'"),
-        ({"measure": "continual", "soft_labels": "paper"}, "does not take"),
+    for unfit, words in (
+        (replace(tiny.cells[0], measure="speed"), "needs kind = 'distill'"),
+        (replace(tiny.cells[0], measure="continual", soft_labels="paper"), "does not take"),
     ):
         with pytest.raises(UserError, match=words):
-            reproduce(only(tiny, replace(tiny.cells[0], **change)), tmp_path / "run")  # type: ignore[arg-type]
+            reproduce(only(tiny, unfit), tmp_path / "run")
 
 
 def test_cells_without_data_are_not_run_and_the_others_are(tiny: Recipe, tmp_path: Path) -> None:
@@ -398,6 +398,16 @@ def test_cells_without_data_are_not_run_and_the_others_are(tiny: Recipe, tmp_pat
     assert statuses(results) == {"random-real": "done", "absent": "not run"}
     assert results.rows[1].note and results.rows[1].note in recorder.text
     assert not results.failed
+
+
+def test_a_folder_of_data_is_for_the_cells_that_need_one(tiny: Recipe, tmp_path: Path) -> None:
+    far = replace(tiny.cells[1], name="far", data=DataSource("cifar10"))
+    results = reproduce(
+        only(tiny, tiny.cells[0], far), tmp_path / "run", hardware=PLAIN, data_root=tmp_path
+    )  # fmt: skip
+    assert statuses(results) == {"random-real": "done", "far": "not run"}
+    with pytest.raises(UserError, match="leave --data out"):
+        reproduce(only(tiny, tiny.cells[0]), tmp_path / "other", data_root=tmp_path)
 
 
 def test_without_any_data_it_says_which_rows_need_which(tiny: Recipe, tmp_path: Path) -> None:

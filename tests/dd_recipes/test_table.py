@@ -54,7 +54,7 @@ def test_one_column_shows_accuracy_and_every_time() -> None:
     text = printed(ONE)
     for part in ("A title", "real", "61.0 ± 1.4 (2)", "1 min 15 s", "extractors took 12.0 s"):
         assert part in text
-    assert "against the paper" not in text
+    assert "against the paper" not in text and "brackets" not in text
 
 
 def test_many_columns_make_the_papers_table() -> None:
@@ -66,6 +66,7 @@ def test_many_columns_make_the_papers_table() -> None:
     assert lines[ncfm + 1].count("[49.5 ± 0.3]") == 3
     mtt = next(line for line in lines if "MTT (paper)" in line)
     assert "46.3 ± 0.8" in mtt and "71.6" in mtt
+    assert "brackets" in printed(MANY)
 
 
 def test_a_table_that_is_too_wide_has_a_line_a_cell() -> None:

@@ -151,8 +151,7 @@ def _moments(snapshots: Sequence[int], iterations: int) -> tuple[int, ...]:
     moments = tuple(sorted({as_count("snapshots", number) for number in snapshots}))
     if moments and moments[-1] > iterations:
         raise SettingsError(
-            f"snapshots are {moments}, but there are {iterations} iterations; give numbers from 1 "
-            f"to {iterations}."
+            f"snapshots are {moments}, but there are {iterations} iterations; give at most that."
         )
     return moments
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, create_model
 
@@ -32,7 +32,9 @@ def check(type_: type[T], data: object, path: str, mistakes: list[str]) -> T | N
         mistakes: Receives ``PATH: what is wrong``.
     """
     try:
-        checked = _model(type_).model_validate_json(json.dumps({"value": data}, default=str))
+        checked = _model(cast(Any, type_)).model_validate_json(
+            json.dumps({"value": data}, default=str)
+        )
     except ValidationError as error:
         for item in error.errors():
             inner = [str(part) for part in item["loc"][1:]]

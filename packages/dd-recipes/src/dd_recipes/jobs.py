@@ -28,7 +28,8 @@ def run_jobs(
     """Starts processes of the command that share its run folder, and waits for them.
 
     Each gets ``--worker K``, an equal part of the CPU threads and, where there are several CUDA
-    devices, one of them. Their lines are passed on with ``[K]`` before them.
+    devices, one of them. Their lines are passed on with ``[K]`` before them. They leave cells
+    that measure speed to a `dd_recipes.runner.reproduce` that comes after them.
 
     Args:
         n: Number of processes.

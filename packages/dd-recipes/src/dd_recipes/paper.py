@@ -106,8 +106,8 @@ class Claim:
         text: The claim.
         source: Where it stands.
         cell: Name of the cell that is claimed to be better.
-        against: Name of the cell that it is compared with, or ``references``: the best published
-            value in the cell's column.
+        against: Name of the cell that it is compared with; or ``references``, the best published
+            value in the cell's column, or ``references:ROW``, that of one row.
         difference: The claimed difference, in the cells' unit.
     """
 

@@ -144,7 +144,7 @@ def read_recipe(
     cells = _cells(top, shared, chosen, budget, parse_overrides(overrides), mistakes)
     columns = tuple(dict.fromkeys((*top.columns, *(cell.column for cell in cells))))
     references = tuple(_references(top, columns, mistakes))
-    _check_claims(top.claims, [cell.name for cell in cells], mistakes)
+    _check_claims(top.claims, [str(c.get("name")) for c in top.cells], [*top.references], mistakes)
     if mistakes:
         raise _refusal(name, mistakes)
     return Recipe(
@@ -279,8 +279,18 @@ def _references(
                 yield Reference(row, column, *numbers)
 
 
-def _check_claims(claims: Sequence[Claim], cells: Sequence[str], mistakes: list[str]) -> None:
+def _check_claims(
+    claims: Sequence[Claim], cells: Sequence[str], references: Sequence[str], mistakes: list[str]
+) -> None:
     for number, claim in enumerate(claims, 1):
-        for key, name in (("cell", claim.cell), ("against", claim.against)):
-            if name not in cells and (key, name) != ("against", "references"):
-                mistakes.append(f"claims.{number}.{key}: {name!r}: {unknown(name, cells, 'cell')}")
+        kind, _, row = claim.against.partition(":")
+        named = {"cell": claim.cell}
+        if kind != "references":
+            named["against"] = claim.against
+        elif row and row not in references:
+            mistakes.append(f"claims.{number}.against: {row!r}: {unknown(row, references, 'row')}")
+        mistakes += [
+            f"claims.{number}.{key}: {name!r}: {unknown(name, cells, 'cell')}"
+            for key, name in named.items()
+            if name not in cells
+        ]

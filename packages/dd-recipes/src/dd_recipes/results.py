@@ -98,17 +98,20 @@ class Results:
         cell = rows.get(claim.cell)
         if cell is None:
             return judge_claim(claim.difference, None, None)
-        if claim.against == "references":
-            against = self._best_reference(cell)
+        against: Sample | None
+        if claim.against.partition(":")[0] == "references":
+            against = self._reference(cell, claim.against.partition(":")[2])
         else:
             other = rows.get(claim.against)
             against = other.sample if other is not None else None
         return judge_claim(claim.difference, cell.sample, against, unit=cell.unit)
 
-    def _best_reference(self, cell: Row) -> Sample | None:
-        means = [each.mean for each in self.references if each.column == cell.column]
-        if not means:
+    def _reference(self, cell: Row, row: str) -> Sample | None:
+        """The published value of a row in the cell's column; of no row, the best one."""
+        found = [r for r in self.references if r.column == cell.column and row in ("", r.row)]
+        if not found:
             return None
+        means = [each.mean for each in found]
         return Sample(max(means) if cell.unit == "%" else min(means))
 
 

@@ -124,7 +124,8 @@ def reproduce(
     again = _named(recipe, rerun, "--rerun") if rerun else ()
     chosen = _named(recipe, cells, "--cells")
     chosen = tuple(cell for cell in recipe.cells if cell in chosen or cell in again)
-    folder, shelf = run_folder(out), Shelf(data_root, listen)
+    embedded = {cell.data.source == "embedded" for cell in recipe.cells}
+    folder, shelf = run_folder(out), Shelf(data_root, listen, mixed=len(embedded) > 1)
     names = {cell.name for cell in again}
     done = {c.name for c in recipe.cells if c.name not in names and is_done(folder, c)}
     identity = {
@@ -161,15 +162,29 @@ def _cells(run: _Run) -> Results:
     for why in dict.fromkeys(run.plan.not_run.values()):
         names = ", ".join(name for name, given in run.plan.not_run.items() if given == why)
         listen(Message(f"not run: {names}: {why}", "warning"))
-    complete = [cell.name for cell in run.plan.cells if is_done(folder, cell)]
-    if complete and len(complete) < len(run.plan.cells):
+    cells = list(_now(run))
+    complete = [cell.name for cell in cells if is_done(folder, cell)]
+    if complete and len(complete) < len(cells):
         listen(Message(f"already complete: {', '.join(complete)}"))
-    passed_over = [cell for cell in run.plan.cells if not _attempt(run, cell)]
+    passed_over = [cell for cell in cells if not _attempt(run, cell)]
     for cell in passed_over:
         if not _attempt(run, cell):
             listen(Message(f"{cell.name} is being measured by another process"))
             run.elsewhere.add(cell.name)
     return _store_results(run)
+
+
+def _now(run: _Run) -> Iterator[Cell]:
+    """The cells that this process may measure now.
+
+    Where several processes run for one command, speed is left to the one that comes after them.
+    """
+    for cell in run.plan.cells:
+        if cell.measure == "speed" and BEGAN in os.environ and not is_done(run.folder, cell):
+            text = f"{cell.name} is left for the end, when no other process computes"
+            run.bench.listen(Message(text))
+        else:
+            yield cell
 
 
 def _attempt(run: _Run, cell: Cell) -> bool:

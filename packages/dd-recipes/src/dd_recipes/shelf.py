@@ -23,17 +23,20 @@ class Shelf:
     Attributes:
         root: Folder given by ``--data``.
         listen: Receives progress of reading.
+        mixed: Whether some cells take the images of the package and others do not; the folder is
+            then for these others.
     """
 
     root: Path | None
     listen: Listener
+    mixed: bool = False
     _kept: dict[DataSource, ImageData] = field(default_factory=dict)
     _names: dict[DataSource, str] = field(default_factory=dict)
 
     def missing(self, source: DataSource) -> str:
         """Why a data set cannot be read and how to get it, by a look at its folder; or nothing."""
         try:
-            found = find_data(source, self.root)
+            found = find_data(source, self._root(source))
         except DataError as error:
             return str(error)
         return "" if found.state == "found" else found.problem
@@ -44,11 +47,14 @@ class Shelf:
         Raises:
             DataError: It cannot be read.
         """
-        data = self._kept.pop(source, None) or load_data(source, self.root, self.listen)
+        data = self._kept.pop(source, None) or load_data(source, self._root(source), self.listen)
         self._kept[source] = data  # the last one used stands last
         while len(self._kept) > 1 and sum(map(_in_memory, self._kept.values())) > _KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return data
+
+    def _root(self, source: DataSource) -> Path | None:
+        return None if self.mixed and source.source == "embedded" else self.root
 
     def known(self, source: DataSource) -> str | None:
         """What `images` gave for a data set; None where it was not asked."""

@@ -50,31 +50,37 @@ def measure_speed(bench: Bench, work: Work) -> Speed:
     The extractors are untrained, as many as the cell's pool has: their weights do not matter to
     time or memory.
     """
-    cell, train, runtime = work.cell, work.data.train, bench.runtime
+    total = _WARM_UP + _TIMED
+    phase = Phase(f"speed {work.cell.name}", total, "iteration", bench.listen)
+    _step(_distiller(bench, work), 0)  # so that what libraries keep for good is not counted
+    meter = _Meter(bench.runtime)
+    distiller = _distiller(bench, work)
+    times = []
+    for iteration in range(total):
+        times.append(_step(distiller, iteration))
+        phase.advance(iteration + 1, {"seconds": times[-1]})
+    phase.finish()
+    return Speed(tuple(times[_WARM_UP:]), meter.gigabytes())
+
+
+def _distiller(bench: Bench, work: Work) -> Distiller:
+    cell, train = work.cell, work.data.train
     assert cell.distill is not None
-    settings = replace(
-        cell.distill, iterations=max(cell.distill.iterations, _WARM_UP + _TIMED)
-    )  # fmt: skip
-    meter = _Meter(runtime)
+    settings = replace(cell.distill, iterations=max(cell.distill.iterations, _WARM_UP + _TIMED))
     pool = None
     if settings.extractor == "blend":
         pool = ExtractorPool.random(
             cell.network, channels=train.channels, size=train.size, n_classes=train.n_classes,
             count=cell.pretrain.networks, seed=bench.seed,
         )  # fmt: skip
-    distiller = Distiller(
-        train, settings, cell.network, pool, seed=bench.seed, runtime=runtime
-    )  # fmt: skip
-    total = _WARM_UP + _TIMED
-    phase = Phase(f"speed {cell.name}", total, "iteration", bench.listen)
-    times = []
-    for iteration in range(total):
-        start = time.perf_counter()
-        distiller.step(iteration).sum().item()  # waits for the device
-        times.append(time.perf_counter() - start)
-        phase.advance(iteration + 1, {"seconds": times[-1]})
-    phase.finish()
-    return Speed(tuple(times[_WARM_UP:]), meter.gigabytes())
+    return Distiller(train, settings, cell.network, pool, seed=bench.seed, runtime=bench.runtime)
+
+
+def _step(distiller: Distiller, iteration: int) -> float:
+    """Seconds of an iteration."""
+    start = time.perf_counter()
+    distiller.step(iteration).sum().item()  # waits for the device
+    return time.perf_counter() - start
 
 
 class _Meter:

@@ -34,9 +34,11 @@ def print_results(results: Results, console: Console) -> None:
     alone = max(rows_of.values(), default=0) == 1
     if len(columns) > 1 and alone and _fits(grid, console):
         console.print(grid)
+        brackets = any(row.published for row in results.rows)
     else:
         console.print(_narrowest(results, console, many=len(columns) > 1))
-    for line in _notes(results):
+        brackets = False
+    for line in _notes(results, brackets=brackets):
         console.print(line, markup=False, highlight=False)
 
 
@@ -128,11 +130,12 @@ def _published(row: Row) -> str:
     return row.published.text + ("" if row.published.unit == "%" else f" {row.published.unit}")
 
 
-def _notes(results: Results) -> Iterator[str]:
+def _notes(results: Results, *, brackets: bool) -> Iterator[str]:
     if any(row.done and row.unit == "%" for row in results.rows):
+        paper = "; in brackets the paper's" if brackets else ""
         yield (
             "accuracy: percent of test images right after the last epoch, mean ± standard "
-            "deviation over n students; in brackets the paper's"
+            f"deviation over n students{paper}"
         )
     trained = ""
     if results.pool_seconds is not None:

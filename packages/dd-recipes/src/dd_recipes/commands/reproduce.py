@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from dd_recipes.recipe import Recipe
 
 __all__ = ["reproduce"]
+
+_STOPPED = 130
 
 
 @click.command()
@@ -49,6 +52,7 @@ def reproduce(
     from dd_recipes.runner import Hardware
     from dd_recipes.runner import reproduce as run
 
+    began = time.time()
     recipe = load(**options)
     folder = out or Path("runs") / folder_name(recipe)
     log = Console(stderr=True)
@@ -57,11 +61,13 @@ def reproduce(
     if jobs > 1:
         from dd_recipes.jobs import run_jobs
 
-        run_jobs(jobs, _arguments_of_a_job(folder))
+        if run_jobs(jobs, _arguments_of_a_job(folder), began=began) == _STOPPED:
+            raise KeyboardInterrupt
     with showing(log) as listen:
         results = run(
             recipe, folder, data_root=data, listen=listen, command=["dd-recipes", *sys.argv[1:]],
             hardware=Hardware(device, precision, compile), cells=cells, rerun=rerun,
+            began=began if jobs > 1 else None,
         )  # fmt: skip
     if worker is None:
         finish(results, folder, as_json=as_json)
