@@ -84,12 +84,13 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
         _save(figure, path)
 
 
-def axis_chart(rows: Sequence[Row], path: Path) -> None:
+def axis_chart(rows: Sequence[Row], path: Path, x_label: str = "") -> None:
     """Accuracy over the axis of a figure: one line a row, with the paper's values beside.
 
     Args:
         rows: Measured cells that have an x.
         path: PNG file to write.
+        x_label: What the x is.
     """
     lines: dict[str, list[Row]] = {}
     for row in rows:
@@ -108,9 +109,9 @@ def axis_chart(rows: Sequence[Row], path: Path) -> None:
                 axes.plot(*zip(*known, strict=True), "--s", markersize=4, color=colour,
                           markerfacecolor="white", label=f"{name}, paper")  # fmt: skip
         xs = [_x(row) for row in rows]
-        if min(xs) > 0 and max(xs) / min(xs) > 20:
+        if min(xs) >= 1 and max(xs) / min(xs) > 8:
             axes.set_xscale("log")
-        axes.set(xlabel="x (see the cells)", ylabel="test accuracy after the last epoch, %")
+        axes.set(xlabel=x_label or "x", ylabel="test accuracy after the last epoch, %")
         axes.legend(frameon=False, fontsize=9)
         _save(figure, path)
 

@@ -55,6 +55,7 @@ class _RawRecipe:
     shared: str = ""
     variants: list[str] = field(default_factory=lambda: ["best"])
     columns: list[str] = field(default_factory=list)
+    x_label: str = ""
     seed: int = 0
     base: dict[str, Any] = field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -150,7 +151,7 @@ def read_recipe(
     return Recipe(
         name=top.name, title=top.title, summary=top.summary, seed=top.seed,
         variants=tuple(top.variants), variant=chosen, budget=budget, cells=tuple(cells),
-        columns=columns, references=references, claims=tuple(top.claims),
+        columns=columns, x_label=top.x_label, references=references, claims=tuple(top.claims),
         paper=top.paper or shared.paper,
     )  # fmt: skip
 

@@ -174,6 +174,7 @@ class Recipe:
         budget: ``full``, ``cpu`` or ``smoke``.
         cells: The cells, in the order of the file.
         columns: Order of the table's columns.
+        x_label: What the cells' ``x`` is, for a figure.
         references: Published rows that are shown beside and not measured.
         claims: Claims of the paper in words.
         paper: The paper.
@@ -188,6 +189,7 @@ class Recipe:
     budget: Literal["full", "cpu", "smoke"]
     cells: tuple[Cell, ...]
     columns: tuple[str, ...] = ()
+    x_label: str = ""
     references: tuple[Reference, ...] = ()
     claims: tuple[Claim, ...] = ()
     paper: Paper | None = None
@@ -210,13 +212,14 @@ class Recipe:
             "summary": self.summary,
             "variants": [self.variant],
             "columns": list(self.columns),
+            "x_label": self.x_label,
             "seed": self.seed,
             "paper": _plain(self.paper) if self.paper else None,
             "references": references,
             "claims": [_plain(claim) for claim in self.claims],
             "cells": [_cell(cell) for cell in self.cells],
         }
-        return {key: value for key, value in tables.items() if value not in (None, [], {})}
+        return {key: value for key, value in tables.items() if value not in (None, "", [], {})}
 
 
 def _cell(cell: Cell) -> dict[str, Any]:

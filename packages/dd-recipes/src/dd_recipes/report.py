@@ -93,7 +93,7 @@ def write_report(results: Results, folder: Path) -> Path:
             dict.fromkeys((row.data, row.train_images, row.test_images) for row in results.done)
         ),
         "steps": done_steps(results, config),
-        "charts": list(_charts(results, folder)),
+        "charts": list(_charts(results, folder, config.get("x_label", ""))),
         "grids": list(_grids(results, folder)),
         "published": any(row.published for row in results.rows),
         "duration": duration,
@@ -129,16 +129,16 @@ def _render(template: str, context: dict[str, Any], target: Path) -> Path:
     return target
 
 
-def _charts(results: Results, folder: Path) -> Iterator[Picture]:
+def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
     target = folder / "figures"
     shown = [row for row in results.done if row.unit == "%"]
     if not shown:
         return
     on_axis = [row for row in shown if row.x is not None]
     if len({row.x for row in on_axis}) > 1:
-        figures.axis_chart(on_axis, target / "axis.png")
+        figures.axis_chart(on_axis, target / "axis.png", x_label)
         yield Picture(
-            target / "axis.png", "Accuracy along the axis",
+            target / "axis.png", f"Accuracy over {x_label or 'x'}",
             "Mean and standard deviation over the students. Dashed: the paper's values.",
         )  # fmt: skip
     if curved := [row for row in shown if row.curve]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from dd_recipes.findings import sentences
@@ -69,7 +69,7 @@ class Results:
     @property
     def verdicts(self) -> tuple[tuple[Claim, Verdict], ...]:
         """Each claim with what the run says of it."""
-        return tuple((claim, self._verdict(claim)) for claim in self.claims)
+        return tuple((claim, self._marked(self._verdict(claim))) for claim in self.claims)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able form, with what follows from the numbers; `from_json` reads it."""
@@ -92,6 +92,12 @@ class Results:
             "references": tuple(Reference(**table) for table in tables["references"]),
             "claims": tuple(_known(Claim, table) for table in tables["claims"]),
         })  # fmt: skip
+
+    def _marked(self, verdict: Verdict) -> Verdict:
+        """The verdict with the budget that it was found at, where that is not the full one."""
+        if self.budget == "full" or verdict.difference is None:
+            return verdict
+        return replace(verdict, text=f"{verdict.text}, at the {self.budget} budget")
 
     def _verdict(self, claim: Claim) -> Verdict:
         rows = {row.name: row for row in self.rows}
