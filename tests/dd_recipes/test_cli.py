@@ -145,7 +145,7 @@ def test_missing_data_exit_with_2_and_leave_no_folder(tmp_path: Path) -> None:
     command = ["reproduce", "ncfm-fig5", "--out", out, "--data", str(tmp_path / "none")]
     result = call(*command)
     assert result.exit_code == 2, result.output
-    assert "CIFAR-10 was not found" in result.output
+    assert "No data of ncfm-fig5 are in" in result.output
     assert "--download" in result.output
     assert not (tmp_path / "run").exists()
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dd_core.errors import DistillationError, UserError
 from dd_core.images import ImageData
 from dd_core.networks import network_for
 from dd_core.synthetic import initial_pixels
+from dd_recipes.missing import nothing_to_run
 from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.shelf import Shelf
 
 __all__ = ["CONTINUAL_STEPS", "Plan", "computation", "plan_cells"]
 
 CONTINUAL_STEPS = 5
-_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def plan_cells(recipe: Recipe, chosen: Sequence[Cell], done: set[str], shelf: Sh
     not_run = {cell.name: problems[cell.data] for cell in todo if cell.data in problems}
     cells = tuple(cell for cell in chosen if cell.name not in not_run)
     if not cells and not_run:
-        raise UserError(_nothing_to_run(recipe, todo, problems))
+        raise UserError(_nothing_to_run(recipe, todo, problems, shelf.root))
     return Plan(cells, not_run)
 
 
@@ -111,20 +112,16 @@ def _unfit(cell: Cell, data: ImageData) -> Iterator[str]:
 
 
 def _nothing_to_run(
-    recipe: Recipe, cells: Sequence[Cell], problems: Mapping[DataSource, str]
+    recipe: Recipe, cells: Sequence[Cell], problems: Mapping[DataSource, str], root: Path | None
 ) -> str:
-    """Which rows need which data, and how to get them."""
-    lines = []
-    for why in dict.fromkeys(problems.values()):
-        users = [cell for cell in cells if problems[cell.data] == why]
-        rows, columns = (
-            _named(list(dict.fromkeys(getattr(cell, axis) for cell in users)))
-            for axis in ("row", "column")
-        )
-        lines.append(f"\n  {rows} in {columns}: {why}")
-    return f"The data of {recipe.name} are missing; nothing was computed.{''.join(lines)}"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return f"{', '.join(names[:_MOST_NAMED])}{more}"
+    """Which columns need which data, and how to get them."""
+    needed: dict[str, list[str]] = {}
+    told: list[str] = []
+    for cell in cells:
+        columns = needed.setdefault(cell.data.source, [])
+        if cell.column not in columns:
+            columns.append(cell.column)
+        problem = problems[cell.data]
+        if "was not found" not in problem and problem not in told:
+            told.append(problem)
+    return nothing_to_run(recipe.name, needed, root, told)

@@ -23,7 +23,7 @@ from dd_core.events import Event, Listener, Message, ignore
 from dd_core.memory import is_out_of_memory
 from dd_core.runtime import Runtime, choose_runtime, environment
 from dd_recipes.collect import collect, is_done
-from dd_recipes.config import as_tables, as_toml
+from dd_recipes.config import as_toml
 from dd_recipes.forget import forget
 from dd_recipes.jobs import BEGAN
 from dd_recipes.measure import measure
@@ -277,7 +277,7 @@ def _runtime(folder: RunFolder, identity: dict[str, Any], wish: Hardware) -> Run
 
 def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -> None:
     """Writes what ran: the recipe as TOML, which runs again, and the environment."""
-    write_json(folder.path / "config.json", as_tables(recipe))
+    write_json(folder.path / "config.json", recipe.tables())
     write_atomically(folder.path / "config.toml", as_toml(recipe).encode())
     path = folder.path / "environment.json"
     if not readable(path):

@@ -46,6 +46,8 @@ def reproduce(
     distilled sets, figures and report; the same command again goes on where the run was. A cell
     that fails does not stop the others.
     """
+    refuse_without_data(options["recipe"], options["overrides"], data)
+
     from rich.console import Console
 
     from dd_recipes.progress import showing
@@ -75,6 +77,24 @@ def reproduce(
         names = ", ".join(row.name for row in results.failed)
         click.echo(f"failed: {names}; the same command tries them again", err=True)
         raise SystemExit(1)
+
+
+def refuse_without_data(recipe: str, overrides: tuple[str, ...], data: Path | None) -> None:
+    """Ends the command at once where no cell has its data: PyTorch takes seconds to load.
+
+    Raises:
+        click.ClickException: No data set of the recipe is there.
+    """
+    from dd_recipes.catalog import entries
+    from dd_recipes.cli import Failure
+    from dd_recipes.missing import quick_refusal
+
+    known = [entry for entry in entries() if entry.name == recipe]
+    if not known or any(".data." in f".{pair}" for pair in overrides):
+        return  # a file of the user's own, or other data: the reader looks closer
+    refusal = quick_refusal(known[0], data)
+    if refusal:
+        raise Failure(refusal, 2)
 
 
 def folder_name(recipe: Recipe) -> str:
