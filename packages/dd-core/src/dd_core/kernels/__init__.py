@@ -1,6 +1,12 @@
 """Fused kernels for the CPU, compiled once on the user's machine, with a fallback in PyTorch."""
 
-from dd_core.kernels.blocks import amx_in_use, conv_block, convnet_features, kernel_status
+from dd_core.kernels.blocks import (
+    amx_in_use,
+    conv_block,
+    convnet_features,
+    kept_bytes,
+    kernel_status,
+)
 from dd_core.kernels.fused import instance_norm_relu_pool
 
 __all__ = [
@@ -8,5 +14,6 @@ __all__ = [
     "conv_block",
     "convnet_features",
     "instance_norm_relu_pool",
+    "kept_bytes",
     "kernel_status",
 ]

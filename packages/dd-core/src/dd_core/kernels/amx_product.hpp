@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -88,6 +89,12 @@ Product convolution(int in_channels, int out_channels, int pitch, int plane_rows
   const int64_t plane = (int64_t)kPlane * (pitch * plane_rows + kSlack);
   const int planes = (in_channels + kPlane - 1) / kPlane;
   return {planes, 9, out_channels, pitch, start, plane, height, width, width % 16 == 0};
+}
+
+// A product of the values of every pixel alone; the plane has no border.
+Product on_pixels(int values, int channels, int height, int width) {
+  const int64_t plane = (int64_t)kPlane * (height * width + kSlack);
+  return {(values + kPlane - 1) / kPlane, 1, channels, width, 0, plane, height, width, true};
 }
 
 // Weights as AMX wants them: for each panel of 16 columns and each step, 16 rows of 16 pairs.
