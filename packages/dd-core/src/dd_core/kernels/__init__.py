@@ -8,6 +8,7 @@ from dd_core.kernels.blocks import (
     kernel_status,
 )
 from dd_core.kernels.fused import instance_norm_relu_pool
+from dd_core.kernels.waves import mean_waves, suits_waves
 
 __all__ = [
     "amx_in_use",
@@ -16,4 +17,6 @@ __all__ = [
     "instance_norm_relu_pool",
     "kept_bytes",
     "kernel_status",
+    "mean_waves",
+    "suits_waves",
 ]

@@ -1,5 +1,5 @@
-// Convolutions of bfloat16 images as matrix products of the AMX unit. convnet_amx.cpp follows in
-// the same translation unit.
+// Convolutions of bfloat16 images as matrix products of the AMX unit. amx_block.hpp or
+// waves_amx.cpp follows in the same translation unit.
 //
 // Layout. A "plane" holds 32 channels of an image, pixel by pixel (64 bytes a pixel), with a border
 // of zeros. Sixteen consecutive pixels of it are one AMX tile of 16 x 32 values, and shifting the
@@ -38,6 +38,12 @@ float widen(bf16 v) {
   float f;
   std::memcpy(&f, &word, sizeof f);
   return f;
+}
+
+// 16 values.
+__m512 widen(const bf16* at) {
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i*)at));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
 }
 
 // Memory for a vector that begins at a cache line: a tile row must not lie in two of them.

@@ -31,6 +31,13 @@ __all__ = ["amx_in_use", "conv_block", "convnet_features", "kept_bytes", "kernel
 
 _MOST_PATCH_CHANNELS = 7  # below 16 channels, patches of 9 pixels are gathered: at most 63 values
 _LANES = 16
+_SOURCES = (
+    "amx_product.hpp",
+    "amx_block.hpp",
+    "amx_forward.hpp",
+    "amx_backward.hpp",
+    "convnet_amx.cpp",
+)
 
 
 def convnet_features(
@@ -230,7 +237,7 @@ def _library() -> ctypes.CDLL | None:
     """The compiled kernel, or None where it cannot be built or the processor has no AMX."""
     global _status
     try:
-        library = load_library("amx_product.hpp", "amx_block.hpp", "convnet_amx.cpp")
+        library = load_library(*_SOURCES)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         _status = f"no AMX kernel ({error})"
         return None
