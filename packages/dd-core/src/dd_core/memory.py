@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from dd_core.errors import SettingsError
 from dd_core.images import LabeledImages
-from dd_core.kernels import amx_in_use
+from dd_core.kernels import amx_in_use, kept_bytes
 from dd_core.networks import network_for
 from dd_core.objectives.build import build_matching
 from dd_core.runtime import Runtime
@@ -165,10 +166,14 @@ class _Costs:
         self._adversary = 3 * 4 * sum(p.numel() for p in learned.parameters())
         self._frequencies = max(getattr(o, "n_frequencies", 0) for o in matching.objectives)
         if _in_cache(network, runtime, matching.tap):
-            self._widest = self._saved = 3 * self._image * self._item
+            shape = (images.channels, images.size, images.size)
+            convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+            blocks = [(m.out_channels, int(m.padding[0])) for m in convolutions]
+            self._widest = 3 * self._image * self._item
+            self._saved = self._widest + kept_bytes(shape, blocks)
         else:
-            shape = (2, images.channels, images.size, images.size)
-            self._widest, self._saved = _activations(module, shape, runtime.dtype)
+            pair = (2, images.channels, images.size, images.size)
+            self._widest, self._saved = _activations(module, pair, runtime.dtype)
 
     @property
     def most(self) -> tuple[int, int]:
@@ -189,7 +194,8 @@ class _Costs:
         )
         passes = 2 if s.calibration else 1
         synthetic = views * (passes * self._saved + 8 * 4 * image) + loss
-        drawn = self._frequencies * self._features * 4
+        # In bfloat16 a kernel keeps them laid out in two ways besides.
+        drawn = self._frequencies * self._features * (4 if item > 2 else 4 + 2 * item)
         pixels = self._classes * s.synthetic.ipc * image * 4
         moments = 1 if s.optimizer == "sgd" else 2
         return MemoryPlan(
@@ -209,7 +215,7 @@ class _Costs:
 
 
 def _in_cache(network: NetworkSettings, runtime: Runtime, tap: str) -> bool:
-    """Whether a kernel takes image by image through the network and stores nothing between."""
+    """Whether a kernel takes image by image through the network and stores little between."""
     kernel = runtime.device.type == "cpu" and runtime.precision == "bfloat16" and amx_in_use()
     convnet = network.architecture == "convnet" and network.norm == "instance"
     return kernel and convnet and tap == "none" and not runtime.compile

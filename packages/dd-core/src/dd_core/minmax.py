@@ -133,15 +133,20 @@ class Distiller:
         """Summed losses of the own classes; their gradients are left with the parameters."""
         self._hold(iteration)
         losses = torch.zeros(2, device=self.runtime.device)
-        self.optimizer.zero_grad()
+        if self.pixels.grad is None:
+            self.pixels.grad = torch.zeros_like(self.pixels)
+        self.optimizer.zero_grad(set_to_none=False)
         if self.ascent is not None:
             self.ascent.zero_grad()
         shared = self._shared(iteration)
         calibration = self._calibration_draw(iteration)
         for start, stop in self._groups():
             drawn = shared or [self._drawn(iteration, label) for label in range(start, stop)]
+            # A leaf of its own, or the gradient of each group would be as large as all pixels.
+            pixels = self._own(start, stop).detach().requires_grad_()
+            pixels.grad = self.pixels.grad[start - self.classes.start : stop - self.classes.start]
             group = self._losses_of_group(
-                self._own(start, stop), self._real[start], [d.leaves for d in drawn],
+                pixels, self._real[start], [d.leaves for d in drawn],
                 self._draw.group(start, stop), calibration.group(start, stop), start,
             )  # fmt: skip
             (group[0] + self.settings.calibration * group[1]).backward()

@@ -1,5 +1,5 @@
-// Convolutions of bfloat16 images as matrix products of the AMX unit. convnet_amx.cpp follows in
-// the same translation unit.
+// Convolutions of bfloat16 images as matrix products of the AMX unit. amx_block.hpp or
+// waves_amx.cpp follows in the same translation unit.
 //
 // Layout. A "plane" holds 32 channels of an image, pixel by pixel (64 bytes a pixel), with a border
 // of zeros. Sixteen consecutive pixels of it are one AMX tile of 16 x 32 values, and shifting the
@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -37,6 +38,12 @@ float widen(bf16 v) {
   float f;
   std::memcpy(&f, &word, sizeof f);
   return f;
+}
+
+// 16 values.
+__m512 widen(const bf16* at) {
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i*)at));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
 }
 
 // Memory for a vector that begins at a cache line: a tile row must not lie in two of them.
@@ -88,6 +95,12 @@ Product convolution(int in_channels, int out_channels, int pitch, int plane_rows
   const int64_t plane = (int64_t)kPlane * (pitch * plane_rows + kSlack);
   const int planes = (in_channels + kPlane - 1) / kPlane;
   return {planes, 9, out_channels, pitch, start, plane, height, width, width % 16 == 0};
+}
+
+// A product of the values of every pixel alone; the plane has no border.
+Product on_pixels(int values, int channels, int height, int width) {
+  const int64_t plane = (int64_t)kPlane * (height * width + kSlack);
+  return {(values + kPlane - 1) / kPlane, 1, channels, width, 0, plane, height, width, true};
 }
 
 // Weights as AMX wants them: for each panel of 16 columns and each step, 16 rows of 16 pairs.

@@ -2,9 +2,9 @@
 
 A block is convolution 3x3 without bias, instance norm, ReLU and 2x2 average pooling. PyTorch writes
 the output of every convolution to memory and reads it again, and it lays out weights anew in each
-call. The kernel takes one image through all blocks before it takes the next. Its backward pass
-keeps nothing but the images: computing the forward pass again in cache is cheaper than reading
-what was saved.
+call. The kernel takes one image through all blocks before it takes the next. Where a gradient will
+be needed it keeps, besides the images, the outputs of the convolutions in bfloat16, except the
+first one's: of few channels they are cheaper to compute again than to read.
 
 The kernel is for bfloat16 images and gives the gradient of the images only. Everything else
 (float32, gradients of parameters, other processors, compilation by PyTorch, unusual shapes) goes
@@ -27,10 +27,17 @@ from torch.autograd.function import once_differentiable
 from dd_core.kernels.build import load_library
 from dd_core.kernels.fused import EPS, fused_status, instance_norm_relu_pool
 
-__all__ = ["amx_in_use", "conv_block", "convnet_features", "kernel_status"]
+__all__ = ["amx_in_use", "conv_block", "convnet_features", "kept_bytes", "kernel_status"]
 
 _MOST_PATCH_CHANNELS = 7  # below 16 channels, patches of 9 pixels are gathered: at most 63 values
 _LANES = 16
+_SOURCES = (
+    "amx_product.hpp",
+    "amx_block.hpp",
+    "amx_forward.hpp",
+    "amx_backward.hpp",
+    "convnet_amx.cpp",
+)
 
 
 def convnet_features(
@@ -151,21 +158,47 @@ def _suits(
 class _Network(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, paddings: tuple[int, ...], *parameters: Tensor) -> Tensor:
-        ctx.save_for_backward(x, *parameters)
-        ctx.paddings = paddings
-        return _run(x, None, paddings, parameters)
+        kept = None
+        if ctx.needs_input_grad[0]:
+            widths = [weight.shape[0] for weight in parameters[::3]]
+            size = kept_bytes(x.shape[1:], list(zip(widths, paddings, strict=True)))
+            kept = torch.empty(len(x), size, dtype=torch.uint8)
+            ctx.save_for_backward(x, kept, *parameters)
+            ctx.paddings = paddings
+        return _run(x, None, kept, paddings, parameters)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, *parameters = ctx.saved_tensors
-        return _run(x, grad, ctx.paddings, parameters), None, *(None for _ in parameters)
+        x, kept, *parameters = ctx.saved_tensors
+        return _run(x, grad, kept, ctx.paddings, parameters), None, *(None for _ in parameters)
+
+
+def kept_bytes(shape: Sequence[int], blocks: Sequence[tuple[int, int]]) -> int:
+    """What the AMX kernel keeps of an image for its gradient.
+
+    Args:
+        shape: Channels, height and width of the image.
+        blocks: Channels and padding of each block.
+    """
+    library = _library()
+    assert library is not None
+    sizes = [*shape, *(size for block in blocks for size in block)]
+    library.convnet_amx_kept.restype = ctypes.c_int64
+    return int(library.convnet_amx_kept(len(blocks), (ctypes.c_int * len(sizes))(*sizes)))
 
 
 def _run(
-    x: Tensor, grad: Tensor | None, paddings: Sequence[int], parameters: Sequence[Tensor]
+    x: Tensor,
+    grad: Tensor | None,
+    kept: Tensor | None,
+    paddings: Sequence[int],
+    parameters: Sequence[Tensor],
 ) -> Tensor:
-    """The maps after the last block, or, where their gradient is given, the gradient of x."""
+    """The maps after the last block, or, where their gradient is given, the gradient of x.
+
+    The first call fills ``kept``, if it is given, and the second reads it.
+    """
     library = _library()
     assert library is not None
     n, channels, height, width = x.shape
@@ -187,6 +220,7 @@ def _run(
         ctypes.c_void_p(x.data_ptr()),
         ctypes.c_void_p(None if grad is None else grad.data_ptr()),
         ctypes.c_void_p(out.data_ptr()),
+        ctypes.c_void_p(None if kept is None else kept.data_ptr()),
         ctypes.c_int(n),
         (ctypes.c_int64 * 4)(*x.stride()),
         ctypes.c_int(len(paddings)),
@@ -203,7 +237,7 @@ def _library() -> ctypes.CDLL | None:
     """The compiled kernel, or None where it cannot be built or the processor has no AMX."""
     global _status
     try:
-        library = load_library("amx_product.hpp", "convnet_amx.cpp")
+        library = load_library(*_SOURCES)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         _status = f"no AMX kernel ({error})"
         return None

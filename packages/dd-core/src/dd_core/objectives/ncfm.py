@@ -8,9 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cfmetrics import ncf_distance
+from cfmetrics import CharacteristicParts, ncf_distance, ncf_distance_parts
 from cfmetrics.torch import ScaleMixtureFrequencies, TanhFrequencies
 from dd_core.errors import SettingsError
+from dd_core.kernels import mean_waves, suits_waves
 from dd_core.objectives._checks import at_least, fraction, one_of, positive, unit_length, unused
 from dd_core.objectives.base import ClassSlice, Features, Objective
 
@@ -134,11 +135,12 @@ class NCFM(Objective):
         self, real: Features, synthetic: Features, sample: Tensor, classes: ClassSlice
     ) -> Tensor:
         """The distance of each class."""
-        distance: Tensor = ncf_distance(
-            real.vectors,
-            synthetic.vectors,
-            frequencies=sample.to(real.vectors.dtype),
-            alpha=self.alpha,
-            beta=1 - self.alpha,
-        )
+        alpha, beta = self.alpha, 1 - self.alpha
+        x, y = real.vectors, synthetic.vectors
+        distance: Tensor
+        if suits_waves(x, sample) and suits_waves(y, sample):
+            p, q = (CharacteristicParts(*mean_waves(v, sample)) for v in (x, y))
+            distance = ncf_distance_parts(p, q, alpha=alpha, beta=beta)
+        else:
+            distance = ncf_distance(x, y, frequencies=sample.to(x.dtype), alpha=alpha, beta=beta)
         return distance
