@@ -11,6 +11,7 @@ from dd_core.runtime import choose_runtime
 from dd_recipes import plan
 from dd_recipes.catalog import find
 from dd_recipes.cli import main
+from dd_recipes.find_data import Found
 from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
 from dd_recipes.reader import load_recipe
 from dd_recipes.recipe import Recipe
@@ -81,16 +82,25 @@ def test_without_patience_a_pace_is_scaled_from_one_that_is_alike(
     assert paces["iteration"] == 1
 
 
-def test_a_long_tail_has_fewer_images(paces: dict[str, int]) -> None:
+def test_a_long_tail_has_fewer_images(
+    paces: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Found("cifar10", "found", train=50_000, test=10_000)
+    monkeypatch.setattr(plan, "find_data", lambda *_: found)
     recipe = load_recipe(find("csdm-fig3"))
-    made = plan.make_plan(recipe, recipe.cells[:1], Path("/nowhere"), PLAIN)
+    made = plan.make_plan(recipe, recipe.cells[:1], None, PLAIN)
     cell = recipe.cells[0]
     factor = cell.data.imbalance_factor
     images = sum(5000 * factor ** (-c / 9) for c in range(10))
     epochs = cell.pretrain.epochs * cell.pretrain.networks
     assert made.cells[0].pool_seconds == pytest.approx(images * epochs)
+
+
+def test_nothing_is_tried_where_data_are_missing(paces: dict[str, int]) -> None:
+    recipe = load_recipe(find("csdm-fig3"))
+    made = plan.make_plan(recipe, recipe.cells[:2], Path("/nowhere"), PLAIN)
     assert not made.cells[0].found and "CIFAR-10 was not found" in made.cells[0].problem
-    assert made.seconds == 0
+    assert made.seconds == 0 and paces == {"training": 0, "iteration": 0}
 
 
 def test_trials_measure_something() -> None:

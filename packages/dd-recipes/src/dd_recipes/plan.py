@@ -109,6 +109,9 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
     sets: set[str] = set()
     for cell in cells:
         found = find_data(cell.data, root)
+        if found.state != "found":
+            yield _unknown(cell, found)
+            continue
         work = _Work(cell, found)
         pool = sets_of = 0.0
         if cell.needs_pool and work.pool_key not in pools:
@@ -124,10 +127,19 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
             students = 0.0
         yield Estimate(
             name=cell.name, row=cell.row, column=cell.column, data=cell.data.source,
-            found=found.state == "found", problem=found.problem, pool_seconds=pool,
+            found=True, problem="", pool_seconds=pool,
             set_seconds=sets_of, student_seconds=students, memory=trials.memory(work),
             measured=measured,
         )  # fmt: skip
+
+
+def _unknown(cell: Cell, found: Found) -> Estimate:
+    """The estimate of a cell whose data are missing: nothing is tried for it."""
+    return Estimate(
+        name=cell.name, row=cell.row, column=cell.column, data=cell.data.source, found=False,
+        problem=found.problem, pool_seconds=0.0, set_seconds=0.0, student_seconds=0.0, memory=None,
+        measured=True,
+    )  # fmt: skip
 
 
 class _Work:

@@ -73,29 +73,36 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _lines(results: Results, *, many: bool, times: bool) -> Table:
-    published = any(row.published for row in results.rows) or bool(results.references)
+    rows = [row for row in results.rows if row.status != "missing"] or list(results.rows)
+    columns = {row.column for row in rows}
+    references = {
+        (name, column): value.text
+        for name, values in _references(results).items()
+        for column, value in values.items()
+        if column in columns
+    }
+    published = any(row.published for row in rows) or bool(references)
     table = _titled(results)
     table.add_column("method")
     if many:
         table.add_column("column")
     table.add_column("images\na class", justify="right", no_wrap=True)
-    unit = "measured" if any(row.unit != "%" for row in results.rows) else "accuracy % (n)"
+    unit = "measured" if any(row.unit != "%" for row in rows) else "accuracy % (n)"
     table.add_column(unit, justify="right", style="bold", no_wrap=True)
     if published:
         table.add_column("paper", justify="right", no_wrap=True)
     if times:
         table.add_column("time to\ndistil", justify="right", no_wrap=True)
         table.add_column("time for\nstudents", justify="right", no_wrap=True)
-    for row in results.rows:
+    for row in rows:
         paper = [_published(row)] if published else []
         took = [duration(row.distill_seconds), duration(row.student_seconds)] if times else []
         where = [escape(row.column)] if many else []
         measured = row.accuracy if row.done else _SHORT.get(row.status, row.status)
         table.add_row(escape(row.row), *where, str(row.ipc), measured, *paper, *took)
-    for name, values in _references(results).items():
-        for column, value in values.items():
-            where = [escape(column)] if many else []
-            table.add_row(f"{escape(name)} (paper)", *where, "", "", value.text, style="dim")
+    for (name, column), text in references.items():
+        where = [escape(column)] if many else []
+        table.add_row(f"{escape(name)} (paper)", *where, "", "", text, style="dim")
     return table
 
 
@@ -146,7 +153,8 @@ def _notes(results: Results, *, brackets: bool) -> Iterator[str]:
     yield from _unmeasured(results)
     yield from _against_paper(results)
     for claim, verdict in results.verdicts:
-        yield f"claim ({claim.source}): {claim.text} Measured: {verdict.text}"
+        if verdict.difference is not None or results.complete:
+            yield f"claim ({claim.source}): {_sentence(claim.text)} Measured: {verdict.text}"
     for row in results.done:
         if row.speed:
             yield f"{_name(row, results)}: {row.speed}"
@@ -180,10 +188,16 @@ def _against_paper(results: Results) -> Iterator[str]:
         if row.verdict is None or row.published is None:
             continue
         yield f"{_name(row, results)} against the paper, {row.verdict.text}; {row.published.source}"
-        noted = row.published.note and row.verdict.reason != row.published.note
-        if noted and len(judged) <= _MOST_NOTED:
-            best = f" Best epoch here: {row.best_accuracy}." if row.best else ""
-            yield f"{row.published.note}{best}"
+        if len(judged) <= _MOST_NOTED:
+            told = row.verdict.reason == row.published.note
+            note = "" if told else _sentence(row.published.note)
+            best = f"Best epoch here: {row.best_accuracy}." if row.best else ""
+            if note or best:
+                yield f"{note} {best}".strip()
+
+
+def _sentence(text: str) -> str:
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _name(row: Row, results: Results) -> str:

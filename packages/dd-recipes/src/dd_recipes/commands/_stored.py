@@ -112,6 +112,11 @@ def read_set(
         path = path / "distilled"
     if not is_ours(path):
         if path.is_dir() and not (path / "images_best.pt").exists():
+            if (path / "sets").is_dir():
+                raise UserError(
+                    f"{path} is a run folder; give one of its sets, {path}/sets/KEY. KEY stands "
+                    "beside each cell in results.json ('set')."
+                )
             raise UserError(
                 f"{path} holds no distilled set: neither manifest.json nor images_best.pt is in "
                 "it. Give the folder that has one of these, or a .pt file."
