@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from arguments import whole_number
 from stepbench import growth
 from stepbench.growth import FACTORS, MOST_RATIO, OFFICIAL, TITLES, Point, Timing
 from twosample.report import clear_progress, progress, seconds_text, table, write
@@ -172,9 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", type=_parts, default=list(_CHOICES), metavar="a,b",
         help=f"what to measure, of {', '.join(_CHOICES)} (default: all)")  # fmt: skip
-    add("--repeats", type=_count, default=3, help="rounds (default: 3)")
+    add("--repeats", type=whole_number, default=3, help="rounds (default: 3)")
     add("--seconds", type=float, default=1.0, help="least length of a turn (default: 1)")
-    add("--threads", type=_count, default=2, help="CPU threads (default: 2)")
+    add("--threads", type=whole_number, default=2, help="CPU threads (default: 2)")
     add("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     add("--plot", type=Path, metavar="PNG", help="draw the plot into this file")
@@ -191,12 +192,6 @@ def _parts(text: str) -> list[str]:
             f"there is no {', '.join(unknown)}; choose from {', '.join(_CHOICES)}"
         )
     return found
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arguments import whole_number
 from stepbench.check import TOLERANCE, compare
 from stepbench.checkout import Checkout
 from stepbench.engine import PIXEL_TOLERANCE, check_engine
@@ -196,9 +197,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--official", type=Path, required=True, metavar="CHECKOUT", help="gszfwsb/NCFM, cloned")
     add("--workloads", type=_workloads, default=list(WORKLOADS.values()), metavar="a,b,c",
         help="which to measure (default: all)")  # fmt: skip
-    add("--repeats", type=_at_least_one, default=5, help="rounds, in each both sides (default: 5)")
+    add("--repeats", type=whole_number, default=5, help="rounds, in each both sides (default: 5)")
     add("--seconds", type=_positive, default=4.0, help="least length of a turn (default: 4)")
-    add("--threads", type=_at_least_one, default=2, help="CPU threads of a side (default: 2)")
+    add("--threads", type=whole_number, default=2, help="CPU threads of a side (default: 2)")
     add("--json", type=Path, metavar="OUT", help="write the results to this file")
     add("--check-values", action="store_true",
         help="only compare our loss and step with the official ones on equal inputs")  # fmt: skip
@@ -219,12 +220,6 @@ def _workloads(text: str) -> list[Workload]:
         raise argparse.ArgumentTypeError(
             f"there is no workload {error}; choose from {', '.join(WORKLOADS)}"
         ) from None
-
-
-def _at_least_one(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from arguments import whole_number
 from twosample import report
 from twosample.catalogue import ENTRIES
 from twosample.measure import environment
@@ -249,9 +250,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"pairs of distributions, of {', '.join(SETTINGS)} (default: all)")  # fmt: skip
     add("--tests", type=_among(TESTS), default=list(TESTS), metavar="a,b",
         help=f"which tests, of {', '.join(TESTS)} (default: all)")  # fmt: skip
-    add("--repetitions", type=_count, default=200, help="pairs of samples (default: 200)")
-    add("--resamples", type=_count, default=199, help="relabelings (default: 199)")
-    add("--processes", type=_count, default=default_processes(), help="default: all cores")
+    add("--repetitions", type=whole_number, default=200, help="pairs of samples (default: 200)")
+    add("--resamples", type=whole_number, default=199, help="relabelings (default: 199)")
+    add("--processes", type=whole_number, default=default_processes(), help="default: all cores")
     add("--minutes", type=float, default=math.inf,
         help="stop before this time; what is measured is kept for --continue")  # fmt: skip
     add("--continue", dest="resume", action="store_true", help="go on with the run in --json")
@@ -275,12 +276,6 @@ def _among(choices: Sequence[str] | dict[str, Any]) -> Any:
         return [name for name in choices if name in found]
 
     return parse
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 if __name__ == "__main__":

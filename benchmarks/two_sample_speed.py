@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from arguments import whole_number
 from twosample import report
 from twosample.catalogue import ENTRIES
 from twosample.measure import Series, import_seconds, measure
@@ -149,7 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what to measure, of {', '.join(PARTS)} (default: all)")  # fmt: skip
     add("--tests", type=_among(PEERS), default=list(PEERS), metavar="a,b",
         help=f"which tests, of {', '.join(PEERS)} (default: all)")  # fmt: skip
-    add("--rounds", type=_count, default=3, help="rounds of quick tests (default: 3)")
+    add("--rounds", type=whole_number, default=3, help="rounds of quick tests (default: 3)")
     add("--limit", type=float, default=45.0, metavar="S",
         help="seconds after which a call of a peer is given up (default: 45)")  # fmt: skip
     add("--threads", type=_threads, default=[1, 2], metavar="1,2", help="threads (default: 1,2)")
@@ -174,14 +175,8 @@ def _among(choices: Sequence[str]) -> Any:
     return parse
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
-
-
 def _threads(text: str) -> list[int]:
-    return [_count(part) for part in text.split(",")]
+    return [whole_number(part) for part in text.split(",")]
 
 
 if __name__ == "__main__":

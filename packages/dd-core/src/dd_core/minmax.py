@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dd_core.augment import Augmentation, Draw, apply, normalize
 from dd_core.checkpoint import optimizer_tensors, restore_optimizer
+from dd_core.drawn import Drawn, hand_on
 from dd_core.errors import NonFiniteError, RunError, SettingsError
 from dd_core.extractors import Extractor, ExtractorPool
 from dd_core.images import LabeledImages
@@ -18,6 +18,7 @@ from dd_core.memory import Chunks, is_out_of_memory
 from dd_core.objectives.base import ClassSlice, Features
 from dd_core.objectives.build import build_matching
 from dd_core.objectives.calibration import calibration_loss
+from dd_core.optimizers import ascent_optimizer, base_rate, pixel_optimizer
 from dd_core.ranks import Ranks
 from dd_core.runtime import Runtime, generator
 from dd_core.schedule import Schedule
@@ -92,13 +93,13 @@ class Distiller:
             self.images.mean, self.images.std, settings.synthetic.space,
         )  # fmt: skip
         self.pixels = start[self.classes.start : self.classes.stop].clone().requires_grad_()
-        self.optimizer = _pixel_optimizer(self.pixels, settings)
-        self.schedule = Schedule(settings, self._base_rate())
+        self.optimizer = pixel_optimizer(self.pixels, settings)
+        self.schedule = Schedule(settings, base_rate(settings, images.n_classes))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(generator(seed, "adversary").initial_seed())
             adversaries = self.matching.adversaries(self.extractor.blended.n_features)
         self.adversaries = adversaries.to(runtime.device)
-        self.ascent = _ascent_optimizer(self.adversaries, settings)
+        self.ascent = ascent_optimizer(self.adversaries, settings)
         self.history = torch.zeros(2, settings.iterations, device=runtime.device)
         self._counts = torch.tensor(self.images.class_sizes)
         self._augmentation = Augmentation.parse(settings.augmentation)
@@ -152,8 +153,8 @@ class Distiller:
             (group[0] + self.settings.calibration * group[1]).backward()
             losses += group.detach()
             if not shared:
-                _backward(drawn)
-        _backward(shared)
+                hand_on(drawn)
+        hand_on(shared)
         return losses
 
     def _within_memory(self, iteration: int, compute: Callable[[], T]) -> T:
@@ -210,7 +211,7 @@ class Distiller:
                     self._guard(iteration, group.detach())
                     (weight * group[part]).backward()
                     losses += group.detach()
-                    _backward(drawn)
+                    hand_on(drawn)
                 self.optimizer.step()
                 if part == 0:
                     self._ascend()
@@ -350,19 +351,19 @@ class Distiller:
         logits = trained(augmented).unflatten(0, x.shape[:2])
         return calibration_loss(logits, first).sum()
 
-    def _shared(self, iteration: int) -> list[_Drawn]:
+    def _shared(self, iteration: int) -> list[Drawn]:
         """The random part of the iteration where all classes share it; else nothing."""
         return [self._drawn(iteration)] if self.settings.frequency_draws == "shared" else []
 
-    def _drawn_for(self, iteration: int, label: int) -> list[_Drawn]:
+    def _drawn_for(self, iteration: int, label: int) -> list[Drawn]:
         """The random part for one class in turn, with the adversary as it is by then."""
         return self._shared(iteration) or [self._drawn(iteration, label)]
 
-    def _drawn(self, iteration: int, *label: int) -> _Drawn:
+    def _drawn(self, iteration: int, *label: int) -> Drawn:
         device = self.runtime.device
         stream = generator(self.seed, "frequencies", iteration, *label, device=device)
         n_features = self.extractor.blended.n_features
-        return _Drawn(self.matching.sample(n_features, stream, self.adversaries))
+        return Drawn(self.matching.sample(n_features, stream, self.adversaries))
 
     def _ascend(self) -> None:
         """Steps the adversaries up the loss summed over the classes of all ranks."""
@@ -437,64 +438,10 @@ class Distiller:
         if s.clamp == "unit":
             clamp_pixels(self.pixels, self.images.mean, self.images.std, s.space)
 
-    def _base_rate(self) -> float:
-        s = self.settings
-        adaptive = s.optimizer in ("adamw", "adam") and s.step == "joint"
-        return s.learning_rate * (math.sqrt(self.images.n_classes) if adaptive else 1.0)
-
     def _set_rate(self, iteration: int) -> None:
         rate = self.schedule.rate(iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-
-
-class _Drawn:
-    """Random parts of an iteration, cut off so that several losses can use them in turn.
-
-    Attributes:
-        leaves: What the losses see; they collect the gradient on its way to an adversary.
-    """
-
-    def __init__(self, sources: tuple[Tensor, ...]) -> None:
-        self._sources = sources
-        self.leaves = tuple(t.detach().requires_grad_(t.requires_grad) for t in sources)
-
-    def backward(self) -> None:
-        """Hands the collected gradient on to the adversaries."""
-        pairs = zip(self._sources, self.leaves, strict=True)
-        reached = [(s, leaf.grad) for s, leaf in pairs if leaf.grad is not None]
-        if reached:
-            torch.autograd.backward([s for s, _ in reached], [g for _, g in reached])
-
-
-def _backward(drawn: Sequence[_Drawn]) -> None:
-    for each in drawn:
-        each.backward()
-
-
-def _pixel_optimizer(pixels: Tensor, s: DistillSettings) -> torch.optim.Optimizer:
-    if s.optimizer == "sgd":
-        return torch.optim.SGD(
-            [pixels], s.learning_rate, momentum=s.momentum, weight_decay=s.weight_decay
-        )
-    kind = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
-    return kind([pixels], s.learning_rate, weight_decay=s.weight_decay)
-
-
-def _ascent_optimizer(
-    adversaries: nn.ModuleDict, settings: DistillSettings
-) -> torch.optim.Optimizer | None:
-    parameters = list(adversaries.parameters())
-    if not parameters:
-        return None
-    s = settings.ascent
-    return torch.optim.SGD(
-        parameters,
-        s.learning_rate,
-        momentum=s.momentum,
-        weight_decay=s.weight_decay,
-        maximize=True,
-    )
 
 
 def _add(old: tuple[Tensor, ...], new: tuple[Tensor, ...], share: float) -> tuple[Tensor, ...]:
