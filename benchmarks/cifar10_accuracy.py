@@ -35,7 +35,7 @@ STUDENTS_IPC1 = StudentSettings(students=5, epochs=2000, evaluations=2)
 STUDENTS_IPC10 = StudentSettings(students=5, epochs=600, evaluations=2)
 STUDENTS_DM = StudentSettings(students=5, epochs=1000, evaluations=2)
 STUDENTS_LONG_TAILED = StudentSettings(students=5, epochs=200, evaluations=2)
-STUDENTS_SHORT = StudentSettings(students=5, epochs=400, evaluations=2)
+STUDENTS_SHORT = StudentSettings(students=5, epochs=300, evaluations=2)
 
 # --- NCFM, and other objectives in its place ----------------------------------------------------
 
@@ -59,9 +59,9 @@ NCFM_IPC1 = DistillSettings(
 NCFM_IPC10 = replace(
     NCFM_IPC1, synthetic=SyntheticSettings(ipc=10, factor=2), iterations=4000, batch_real=256
 )
-NCFM_SHORT = replace(NCFM_IPC1, iterations=600)
+NCFM_SHORT = replace(NCFM_IPC1, iterations=300)
 
-LONG_TAILED = replace(NCFM_IPC10, iterations=1000, batch_real=128)
+LONG_TAILED = replace(NCFM_IPC10, iterations=600, batch_real=128)
 """CIFAR-10-LT: the same budget and settings for all objectives."""
 
 # --- DM (settings of its authors, but holding), and decomposed matching on top of it ------------
