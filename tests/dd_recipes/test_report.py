@@ -127,7 +127,7 @@ def test_published_values_stand_beside_measured_ones(
     results = with_paper(folder[0], tmp_path / "run", published)
     write_report(results, tmp_path / "run")
     page = Page((tmp_path / "run" / "report.html").read_text())
-    assert "90 ± 0.3 (n = 10)" in page.words
+    assert "90.0 ± 0.3 (n = 10)" in page.words
     assert "Best <epoch>." in page.words
     assert "@inproceedings" in page.words
     links = [a["href"] for tag, a in page.tags if tag == "a"]

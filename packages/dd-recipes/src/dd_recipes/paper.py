@@ -73,7 +73,7 @@ class PublishedValue:
     @property
     def text(self) -> str:
         """Mean and deviation as a table shows them."""
-        return f"{self.mean:g}" if self.std is None else f"{self.mean:g} ± {self.std:g}"
+        return _text(self.mean, self.std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Reference:
     @property
     def text(self) -> str:
         """Mean and deviation as a table shows them."""
-        return f"{self.mean:g}" if self.std is None else f"{self.mean:g} ± {self.std:g}"
+        return _text(self.mean, self.std)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +116,12 @@ class Claim:
     cell: str
     against: str
     difference: float
+
+
+def _text(mean: float, std: float | None) -> str:
+    return _number(mean) if std is None else f"{_number(mean)} ± {_number(std)}"
+
+
+def _number(value: float) -> str:
+    """As a paper prints it: with a decimal, and with as many more as there are."""
+    return f"{value:.1f}" if f"{value:.1f}" == str(float(value)) else f"{value:g}"
