@@ -103,6 +103,21 @@ def test_nothing_is_tried_where_data_are_missing(paces: dict[str, int]) -> None:
     assert made.seconds == 0 and paces == {"training": 0, "iteration": 0}
 
 
+def test_other_measures_take_other_phases(paces: dict[str, int]) -> None:
+    recipe = quickstart()
+    ncfm = recipe.cells[3]
+
+    def seconds(measure: str) -> tuple[float, float, float]:
+        cell = replace(ncfm, measure=measure)
+        (made,) = plan.make_plan(recipe, (cell,), None, PLAIN).cells
+        return made.pool_seconds, made.set_seconds, made.student_seconds
+
+    pool, distill, students = seconds("accuracy")
+    assert seconds("speed") == (0, 11 * 2, 0)
+    assert seconds("dynamics") == (pool, distill, 5 * students)
+    assert seconds("continual") == (pool, distill, 3 * students)
+
+
 def test_trials_measure_something() -> None:
     recipe = quickstart("network.width=16", "distill.batch_real=16", "synthetic.ipc=2")
     ncfm = recipe.cells[3]

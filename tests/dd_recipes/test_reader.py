@@ -80,6 +80,47 @@ def test_the_resolved_tables_read_back_as_the_same_cells(name: str) -> None:
     assert (again.references, again.paper) == (recipe.references, recipe.paper)
 
 
+@pytest.mark.parametrize("budget", ["cpu", "smoke"])
+def test_a_file_of_one_budget_stays_at_it(budget: Budget) -> None:
+    recipe = load_recipe(find("ncfm-fig5"), budget=budget, overrides=["students.epochs=3"])
+    raw = tomllib.loads(dump(recipe.tables()))
+    again = read_recipe(raw, name="config")
+    assert (again.budget, again.changed) == (budget, ("students.epochs",))
+    assert again.cells == recipe.cells
+    other: Budget = "smoke" if budget == "cpu" else "cpu"
+    with pytest.raises(SettingsError, match=f"written at the {budget} budget, and {other}"):
+        read_recipe(raw, name="config", budget=other)
+
+
+def test_what_set_changed_is_remembered_but_for_the_number_of_students() -> None:
+    changed = ["students.students=9", "cells.ncfm.distill.hold=1"]
+    assert load_recipe(QUICKSTART, overrides=changed).changed == ("cells.ncfm.distill.hold",)
+    assert load_recipe(QUICKSTART).changed == ()
+
+
+def test_a_setting_that_would_do_nothing_is_refused() -> None:
+    (mistake,) = mistakes("cells.random-real.distill.iterations=5")
+    assert "no cell has 'distill'" in mistake
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ({"budgets": {"cpuu": {}}}, "budgets.cpuu: unknown budget"),
+        ({"variants": {"cdoe": {}}}, "variants.cdoe: unknown variant"),
+        ({"budgets": {"cpu": {"variants": {}}}}, "variants.NAME.budgets.cpu instead"),
+        ({"variants": {"code": {"variants": {}}}}, "a variant has no variants"),
+        ({"variants": {"code": {"budgets": {"gpu": {}}}}}, "budgets.gpu: unknown budget"),
+    ],
+)
+def test_names_of_variants_and_budgets_are_checked(layer: dict[str, Any], words: str) -> None:
+    raw = changed()
+    raw["base"] |= layer
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(raw, name="x")
+    assert words in str(caught.value)
+
+
 def test_an_integer_is_a_number() -> None:
     (first, *_) = load_recipe(QUICKSTART, overrides=["students.learning_rate=1"]).cells
     assert first.students.learning_rate == 1

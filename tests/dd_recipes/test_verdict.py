@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dd_recipes.paper import PublishedValue
+from dd_recipes.paper import PublishedValue, Sense
 from dd_recipes.verdict import (
     Sample,
     interval_of_difference,
@@ -200,3 +200,23 @@ def test_more_in_the_claimed_direction_is_never_worse(
 def test_without_any_deviation_the_interval_is_a_point() -> None:
     assert welch_interval(3.0, 0.0, 2, 1.0, 0.0, 2) == (2.0, 2.0)
     assert welch_interval(3.0, 0.0, 1, 1.0, 0.0, 2) is None
+
+
+@pytest.mark.parametrize(
+    ("sense", "drop", "word"),
+    [
+        ("at_least", 20.0, "holds"), ("at_least", 2.0, "does not hold"),
+        ("at_most", 20.0, "does not hold"), ("at_most", 2.0, "holds"), ("at_most", 6.5, "holds"),
+        ("about", 20.0, "does not hold"), ("about", 2.0, "does not hold"),
+        ("about", 5.0, "holds"),
+    ],
+)  # fmt: skip
+def test_a_claim_has_a_sense(sense: Sense, drop: float, word: str) -> None:
+    high, low = Sample(60.0, 0.3, 10), Sample(60.0 - drop, 0.3, 10)
+    assert judge_claim(5.7, high, low, sense=sense).word == word
+
+
+def test_a_claim_that_cannot_be_judged_says_why() -> None:
+    verdict = judge_claim(5.7, Sample(60.0, 0.3, 5), Sample(50.0, 0.3, 5), reason="smoke budget")
+    assert verdict.label == "not comparable (smoke budget)"
+    assert verdict.difference == 10.0

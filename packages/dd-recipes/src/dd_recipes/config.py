@@ -10,5 +10,4 @@ __all__ = ["as_toml"]
 
 def as_toml(recipe: Recipe) -> str:
     """The recipe as TOML, with the command in the first line that computes the same again."""
-    budget = "" if recipe.budget == "full" else f" --budget {recipe.budget}"
-    return f"# dd-recipes reproduce config.toml{budget}\n{dump(recipe.tables())}\n"
+    return f"# dd-recipes reproduce config.toml\n{dump(recipe.tables())}\n"

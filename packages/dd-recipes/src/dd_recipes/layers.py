@@ -12,9 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Layer", "Merged", "Origin", "layers_for", "merge"]
+__all__ = ["Layer", "Merged", "Origin", "check_layer", "layers_for", "merge"]
 
 _VARIANTS, _BUDGETS, _SOURCE, _SOURCES = "variants", "budgets", "_source", "_sources"
+_USUAL, _BUDGET_NAMES = ("paper", "code", "best"), ("full", "cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,48 @@ def merge(layers: Sequence[Layer]) -> Merged:
     for layer in layers:
         _lay(merged, merged.table, layer, layer.table, "", "")
     return merged
+
+
+def check_layer(name: str, table: Mapping[str, Any], variants: Sequence[str]) -> list[str]:
+    """The mistakes in a layer's variants and budgets, whose names would else mean nothing.
+
+    Args:
+        name: Path of the layer, for the messages.
+        table: The layer.
+        variants: Variants of the recipe, besides the usual ones.
+
+    Example:
+        >>> check_layer("base", {"budgets": {"cpuu": {}}}, [])
+        ['base.budgets.cpuu: unknown budget; known are full, cpu']
+    """
+    known = [*dict.fromkeys((*variants, *_USUAL))]
+    mistakes = [
+        f"{name}.{_VARIANTS}.{each}: unknown variant; known are {', '.join(known)}"
+        for each in _tables(table, _VARIANTS)
+        if each not in known
+    ]
+    for each, inner in _tables(table, _BUDGETS).items():
+        if each not in _BUDGET_NAMES:
+            shown = ", ".join(_BUDGET_NAMES)
+            mistakes.append(f"{name}.{_BUDGETS}.{each}: unknown budget; known are {shown}")
+        if _VARIANTS in inner:
+            mistakes.append(
+                f"{name}.{_BUDGETS}.{each}.{_VARIANTS}: write {name}.{_VARIANTS}.NAME.{_BUDGETS}."
+                f"{each} instead"
+            )
+    for each, inner in _tables(table, _VARIANTS).items():
+        if _VARIANTS in inner:
+            mistakes.append(f"{name}.{_VARIANTS}.{each}.{_VARIANTS}: a variant has no variants")
+        mistakes += check_layer(
+            f"{name}.{_VARIANTS}.{each}", {_BUDGETS: _tables(inner, _BUDGETS)}, ()
+        )
+    return mistakes
+
+
+def _tables(table: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
+    inner = table.get(key)
+    found = inner if isinstance(inner, Mapping) else {}
+    return {name: value for name, value in found.items() if isinstance(value, Mapping)}
 
 
 def _inner(layers: Sequence[Layer], key: str, name: str, words: str) -> Iterator[Layer]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Claim", "Paper", "PublishedValue", "Reference"]
+__all__ = ["Claim", "Paper", "PublishedValue", "Reference", "Sense", "Unit"]
 
 Unit = Literal["%", "s", "GB"]
+Sense = Literal["at_least", "about", "at_most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,8 @@ class Claim:
         against: Name of the cell that it is compared with; or ``references``, the best published
             value in the cell's column, or ``references:ROW``, that of one row.
         difference: The claimed difference, in the cells' unit.
+        sense: Whether more is as good (``at_least``), less is (``at_most``), or neither
+            (``about``).
     """
 
     text: str
@@ -116,6 +119,7 @@ class Claim:
     cell: str
     against: str
     difference: float
+    sense: Sense = "at_least"
 
 
 def _text(mean: float, std: float | None) -> str:

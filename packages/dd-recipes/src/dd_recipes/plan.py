@@ -14,13 +14,16 @@ from dd_core.memory import plan_memory
 from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings
 from dd_core.training import total_steps
+from dd_recipes.dynamics import moments
 from dd_recipes.find_data import Found, find_data
 from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
+from dd_recipes.preflight import CONTINUAL_STEPS
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.source_table import SOURCES
 
 __all__ = ["Estimate", "Plan", "make_plan"]
 
+_SPEED_STEPS = 11  # about as many iterations as a cell of measure "speed" takes
 _PATIENCE = 6.0
 """Seconds of trials; what is left is estimated from the trials that are most alike."""
 
@@ -114,6 +117,13 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
             continue
         work = _Work(cell, found)
         pool = sets_of = 0.0
+        if cell.measure == "speed" and cell.distill is not None:
+            pace, measured = trials.iteration(work, cell.distill)
+            yield replace(
+                _unknown(cell, found), found=True, problem="", set_seconds=pace * _SPEED_STEPS,
+                memory=trials.memory(work), measured=measured,
+            )  # fmt: skip
+            continue
         if cell.needs_pool and work.pool_key not in pools:
             pools.add(work.pool_key)
             pool = work.pool_images * trials.training(work, cell.pretrain)
@@ -122,15 +132,21 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
             sets.add(work.set_key)
             pace, measured = trials.iteration(work, cell.distill)
             sets_of = pace * cell.distill.iterations
-        students = work.student_images * trials.training(work, cell.students)
-        if cell.measure == "speed":
-            students = 0.0
+        students = work.student_images * trials.training(work, cell.students) * _rounds(cell)
         yield Estimate(
             name=cell.name, row=cell.row, column=cell.column, data=cell.data.source,
             found=True, problem="", pool_seconds=pool,
             set_seconds=sets_of, student_seconds=students, memory=trials.memory(work),
             measured=measured,
         )  # fmt: skip
+
+
+def _rounds(cell: Cell) -> float:
+    """How often the students of a cell are trained, in trainings on the whole set."""
+    if cell.measure == "dynamics" and cell.distill is not None:
+        return float(len(moments(cell.distill.iterations)))
+    # After each step on the share of the classes that were seen: 1/5 + 2/5 + ... + 1.
+    return (CONTINUAL_STEPS + 1) / 2 if cell.measure == "continual" else 1.0
 
 
 def _unknown(cell: Cell, found: Found) -> Estimate:

@@ -14,7 +14,7 @@ from dd_core.errors import SettingsError
 from dd_recipes.catalog import Entry, find_shared
 from dd_recipes.cells import build_cell
 from dd_recipes.checks import check, count, unknown
-from dd_recipes.layers import Layer, layers_for, merge
+from dd_recipes.layers import Layer, check_layer, layers_for, merge
 from dd_recipes.overrides import Override, parse_overrides, slug, smoke_layer
 from dd_recipes.paper import Claim, Paper, PublishedValue, Reference
 from dd_recipes.recipe import Cell, Recipe
@@ -57,6 +57,8 @@ class _RawRecipe:
     columns: list[str] = field(default_factory=list)
     x_label: str = ""
     seed: int = 0
+    budget: Budget = "full"
+    changed: list[str] = field(default_factory=list)
     base: dict[str, Any] = field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
     references: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -136,13 +138,20 @@ def read_recipe(
     top = check(_RawRecipe, raw, "", mistakes)
     if top is None:
         raise _refusal(name, mistakes)
+    if top.budget != "full" and budget not in ("full", top.budget):
+        raise SettingsError(
+            f"Recipe {name} was written at the {top.budget} budget, and {budget} was asked for; "
+            "leave --budget out, or take the recipe that it comes from."
+        )
     chosen = variant or top.variants[0]
     if chosen not in top.variants:
         raise SettingsError(
             f"Recipe {name} has no variant {chosen!r}; it has {', '.join(top.variants)}."
         )
     shared = _shared(top.shared, mistakes)
-    cells = _cells(top, shared, chosen, budget, parse_overrides(overrides), mistakes)
+    # A file of one budget holds its settings already.
+    layers_of = budget if top.budget == "full" else "full"
+    cells = _cells(top, shared, chosen, layers_of, parse_overrides(overrides), mistakes)
     columns = tuple(dict.fromkeys((*top.columns, *(cell.column for cell in cells))))
     references = tuple(_references(top, columns, mistakes))
     _check_claims(top.claims, [str(c.get("name")) for c in top.cells], [*top.references], mistakes)
@@ -150,10 +159,18 @@ def read_recipe(
         raise _refusal(name, mistakes)
     return Recipe(
         name=top.name, title=top.title, summary=top.summary, seed=top.seed,
-        variants=tuple(top.variants), variant=chosen, budget=budget, cells=tuple(cells),
-        columns=columns, x_label=top.x_label, references=references, claims=tuple(top.claims),
-        paper=top.paper or shared.paper,
+        variants=tuple(top.variants), variant=chosen,
+        budget=budget if top.budget == "full" else top.budget, cells=tuple(cells),
+        changed=(*top.changed, *_changed(overrides)), columns=columns, x_label=top.x_label,
+        references=references, claims=tuple(top.claims), paper=top.paper or shared.paper,
     )  # fmt: skip
+
+
+def _changed(overrides: Sequence[str]) -> Iterator[str]:
+    """Overrides that make the result another one: the number of students does not."""
+    for override in parse_overrides(overrides):
+        if override.path != ("students", "students"):
+            yield override.text.partition("=")[0].strip()
 
 
 def _refusal(name: str, mistakes: Sequence[str]) -> SettingsError:
@@ -218,8 +235,9 @@ def _cells(
         if budget == "smoke":
             laid.append(smoke_layer(merged.table))
             merged = merge(laid)
+        places = _places(merged.table)
         for each in overrides:
-            if each.cell in ("", raw.name) and each.fits(merged.table):
+            if each.cell in ("", raw.name) and each.fits(places):
                 used.add(each.text)
                 laid.append(each.layer)
         cell = build_cell(raw, merge(laid), wrong)
@@ -231,14 +249,25 @@ def _cells(
     return found
 
 
+def _places(table: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings that count: real images are not distilled."""
+    if table.get("kind") == "distill":
+        return table
+    return {key: value for key, value in table.items() if key != "distill"}
+
+
 def _layers(
     top: _RawRecipe, shared: _Shared, cell: _RawCell, mistakes: list[str]
 ) -> Iterator[Layer]:
+    known = {**shared.presets, **top.presets}
+    mistakes += check_layer("base", top.base, top.variants)
+    mistakes += check_layer("shared base", shared.base, ())
+    mistakes += check_layer("set", cell.set, top.variants)
     yield Layer("shared base", shared.base)
     yield Layer("base", top.base)
-    known = {**shared.presets, **top.presets}
     for name in cell.use:
         if name in known:
+            mistakes += check_layer(f"presets.{name}", known[name], top.variants)
             yield Layer(f"preset {name}", known[name])
         else:
             mistakes.append(f"use: {name!r}: {unknown(name, list(known), 'preset')}")

@@ -178,6 +178,7 @@ class Recipe:
         references: Published rows that are shown beside and not measured.
         claims: Claims of the paper in words.
         paper: The paper.
+        changed: What ``--set`` changed, as it was given; more students change nothing.
     """
 
     name: str
@@ -193,6 +194,7 @@ class Recipe:
     references: tuple[Reference, ...] = ()
     claims: tuple[Claim, ...] = ()
     paper: Paper | None = None
+    changed: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -211,6 +213,8 @@ class Recipe:
             "title": self.title,
             "summary": self.summary,
             "variants": [self.variant],
+            "budget": None if self.budget == "full" else self.budget,
+            "changed": list(self.changed),
             "columns": list(self.columns),
             "x_label": self.x_label,
             "seed": self.seed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from dd_recipes.findings import sentences
@@ -30,6 +30,7 @@ class Results:
         columns: Order of the table's columns.
         references: Published rows that were not measured.
         claims: The paper's claims.
+        changed: What ``--set`` changed, as it was given.
     """
 
     recipe: str
@@ -43,6 +44,7 @@ class Results:
     columns: tuple[str, ...] = ()
     references: tuple[Reference, ...] = ()
     claims: tuple[Claim, ...] = ()
+    changed: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -69,7 +71,7 @@ class Results:
     @property
     def verdicts(self) -> tuple[tuple[Claim, Verdict], ...]:
         """Each claim with what the run says of it."""
-        return tuple((claim, self._marked(self._verdict(claim))) for claim in self.claims)
+        return tuple((claim, self._verdict(claim)) for claim in self.claims)
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able form, with what follows from the numbers; `from_json` reads it."""
@@ -84,33 +86,38 @@ class Results:
     @classmethod
     def from_json(cls, tables: Mapping[str, Any]) -> Results:
         """Reads what `as_json` made."""
-        known = {field.name: tables[field.name] for field in fields(cls)}
+        known = {f.name: tables[f.name] for f in fields(cls) if f.name in tables}
         return cls(**{
             **known,
             "columns": tuple(tables["columns"]),
+            "changed": tuple(tables.get("changed", ())),
             "rows": tuple(_row(table) for table in tables["rows"]),
             "references": tuple(Reference(**table) for table in tables["references"]),
             "claims": tuple(_known(Claim, table) for table in tables["claims"]),
         })  # fmt: skip
-
-    def _marked(self, verdict: Verdict) -> Verdict:
-        """The verdict with the budget that it was found at, where that is not the full one."""
-        if self.budget == "full" or verdict.difference is None:
-            return verdict
-        return replace(verdict, text=f"{verdict.text}, at the {self.budget} budget")
 
     def _verdict(self, claim: Claim) -> Verdict:
         rows = {row.name: row for row in self.rows}
         cell = rows.get(claim.cell)
         if cell is None:
             return judge_claim(claim.difference, None, None)
+        published = claim.against.partition(":")[0] == "references"
         against: Sample | None
-        if claim.against.partition(":")[0] == "references":
+        if published:
             against = self._reference(cell, claim.against.partition(":")[2])
         else:
             other = rows.get(claim.against)
             against = other.sample if other is not None else None
-        return judge_claim(claim.difference, cell.sample, against, unit=cell.unit)
+        return judge_claim(
+            claim.difference, cell.sample, against, unit=cell.unit, sense=claim.sense,
+            reason=self._incomparable(published=published),
+        )  # fmt: skip
+
+    def _incomparable(self, *, published: bool) -> str:
+        """Why a claim cannot be judged: two cells at the cpu budget are alike, and can be."""
+        if self.budget == "smoke" or (self.budget != "full" and published):
+            return f"{self.budget} budget"
+        return "changed by --set" if self.changed and published else ""
 
     def _reference(self, cell: Row, row: str) -> Sample | None:
         """The published value of a row in the cell's column; of no row, the best one."""

@@ -144,6 +144,8 @@ def _notes(results: Results, *, brackets: bool) -> Iterator[str]:
             "accuracy: percent of test images right after the last epoch, mean ± standard "
             f"deviation over n students{paper}"
         )
+    if results.changed:
+        yield f"changed by --set: {', '.join(results.changed)}"
     trained = ""
     if results.pool_seconds is not None:
         took = duration(results.pool_seconds)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dd_recipes.paper import PublishedValue, Unit
+from dd_recipes.paper import PublishedValue, Sense, Unit
 
 __all__ = [
     "TOLERANCE",
@@ -142,33 +142,48 @@ def not_run(reason: str) -> Verdict:
 
 
 def judge_claim(
-    claimed: float, cell: Sample | None, against: Sample | None, *, unit: Unit = "%"
+    claimed: float,
+    cell: Sample | None,
+    against: Sample | None,
+    *,
+    unit: Unit = "%",
+    sense: Sense = "at_least",
+    reason: str = "",
 ) -> Verdict:
     """Compares a claimed difference with a measured one.
 
-    The claim ``holds`` where the measured difference reaches the claimed one, less the tolerance,
-    and its interval lies on the claimed side of zero; it ``does not hold`` where the whole
-    interval falls short by more than the tolerance.
+    A claim of ``at_least`` holds where the measured difference reaches the claimed one, less the
+    tolerance, and its interval lies on the claimed side of zero; of ``at_most``, where it stays
+    below the claimed one and the tolerance; of ``about``, where it is within the tolerance. It
+    ``does not hold`` where the whole interval lies beyond.
 
     Args:
-        claimed: The claimed difference; more in the same direction is as good.
+        claimed: The claimed difference; for ``at_most`` positive.
         cell: What was measured of the cell; None where nothing was.
         against: What it is compared with.
         unit: Unit of all of them.
+        sense: ``at_least``, ``at_most`` or ``about``.
+        reason: Why the two cannot be compared, if they cannot.
 
     Example:
         >>> judge_claim(14.0, Sample(52.0, 0.5, 5), Sample(38.0, 0.4, 5)).word
         'holds'
+        >>> drop = judge_claim(5.7, Sample(60, 0.5, 5), Sample(40, 0.4, 5), sense="at_most")
+        >>> drop.word
+        'does not hold'
     """
     if cell is None or against is None:
         return Verdict("not measured", None, None, None, "not measured")
     difference = cell.mean - against.mean
     interval = interval_of_difference(cell, against) if unit == "%" else (difference, difference)
     tolerance = TOLERANCE if unit == "%" else _SHARE * abs(claimed)
-    word = _claim_word(claimed, difference, interval, tolerance)
+    word = "not comparable"
+    if not reason:
+        word = _CLAIM_WORDS[sense](claimed, difference, interval, tolerance)
     low, high = interval if interval is not None else (None, None)
     shown = _difference(difference, interval if unit == "%" else None, unit)
-    return Verdict(word, difference, low, high, f"{word}: {shown}")
+    head = f"{word} ({reason})" if reason else word
+    return Verdict(word, difference, low, high, f"{head}: {shown}", reason)
 
 
 def interval_of_difference(ours: Sample, theirs: Sample) -> tuple[float, float] | None:
@@ -262,7 +277,7 @@ def _word(
     return "reproduced" if abs(difference) <= tolerance else "undecided"
 
 
-def _claim_word(
+def _at_least(
     claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
 ) -> str:
     if interval is None:
@@ -273,6 +288,30 @@ def _claim_word(
     if high < wanted:
         return "does not hold"
     return "holds" if side * difference >= wanted and low > 0 else "undecided"
+
+
+def _at_most(
+    claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
+) -> str:
+    if interval is None:
+        return "undecided"
+    if interval[0] > claimed + tolerance:
+        return "does not hold"
+    return "holds" if difference <= claimed + tolerance else "undecided"
+
+
+def _about(
+    claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
+) -> str:
+    if interval is None:
+        return "undecided"
+    low, high = claimed - tolerance, claimed + tolerance
+    if interval[1] < low or interval[0] > high:
+        return "does not hold"
+    return "holds" if low <= difference <= high else "undecided"
+
+
+_CLAIM_WORDS = {"at_least": _at_least, "at_most": _at_most, "about": _about}
 
 
 def _difference(difference: float, interval: tuple[float, float] | None, unit: Unit) -> str:
