@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from dd_core.errors import SettingsError
 
 __all__ = ["at_least", "fraction", "one_of", "positive", "unit_length", "unused"]
+
+_LEAST_NORM = 1e-12  # that vectors are divided by, as in torch.nn.functional.normalize
 
 
 def at_least(name: str, value: int, least: int) -> None:
@@ -45,4 +47,5 @@ def unused(name: str, value: object, default: object, why: str, way: str) -> Non
 
 def unit_length(vectors: Tensor) -> Tensor:
     """Vectors (..., d) of L2 norm 1 in their own type; the norm is taken in float32."""
-    return F.normalize(vectors.float(), dim=-1).to(vectors.dtype)
+    norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=torch.float32)
+    return (vectors / norm.clamp_min(_LEAST_NORM)).to(vectors.dtype)

@@ -125,7 +125,8 @@ class NCFM(Objective):
             drawn: Tensor = adversary(generator)
             return drawn
         shape = (self.n_frequencies, n_features)
-        return self.scale * torch.randn(shape, generator=generator, device=generator.device)
+        drawn = torch.randn(shape, generator=generator, device=generator.device)
+        return drawn if self.scale == 1.0 else drawn.mul_(self.scale)
 
     def loss_bytes(self, n_real: int, n_synthetic: int) -> int:
         """Angles, cosines and sines of all images at all frequencies, in float32."""
