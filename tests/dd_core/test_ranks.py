@@ -68,7 +68,7 @@ def script(tmp_path_factory):
                    str(path), str(folder), str(iterations), how]  # fmt: skip
         if processes == 1:  # what a single process does needs no launcher
             command = [sys.executable, str(path), str(folder), str(iterations), how]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         environment.pop("WORLD_SIZE", None)
         return subprocess.run(
             command, capture_output=True, text=True, timeout=300, env=environment, check=False

@@ -53,7 +53,7 @@ def finished(tiny: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.fixture
 def command() -> Callable[[Sequence[str]], subprocess.Popen[str]]:
     """Starts ``dd-recipes`` in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     # Else each process would compile the whole of torch to bytecode again.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """``dd-recipes`` where the page's package is installed."""
     paths = [str(folder / "site"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1",
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
                    "PYTHONPATH": os.pathsep.join(filter(None, paths))}  # fmt: skip
     command = [sys.executable, "-m", "dd_recipes", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)

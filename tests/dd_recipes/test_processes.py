@@ -47,7 +47,7 @@ def pickled(tiny: Recipe, tmp_path: Path) -> Path:
 
 
 def start(recipe: Path, folder: Path, phase: str = "") -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(recipe), str(folder), phase],
