@@ -201,6 +201,15 @@ def test_missing_and_damaged_json(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
 
 
+def test_the_way_out_of_a_damaged_file_leads_somewhere(tmp_path: Path) -> None:
+    for name, words in (("run.json", "another folder with --out"), ("x.json", "delete it")):
+        (tmp_path / name).write_text("{")
+        with pytest.raises(UserError, match=words) as caught:
+            read_json(tmp_path / name)
+        # Without its run.json the folder would be refused.
+        assert ("delete" in str(caught.value)) == (name != "run.json")
+
+
 def test_events_are_appended_with_their_time(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for number in range(2):
@@ -271,8 +280,13 @@ def test_damaged_files_that_can_be_written_anew_are_empty(tmp_path: Path) -> Non
         assert readable(tmp_path / "x.json") == {}
 
 
-def test_each_process_has_its_log(tmp_path: Path) -> None:
-    log = EventLog.of_process(tmp_path)
-    log(Message("hello"))
-    log.close()
-    assert [path.name for path in tmp_path.iterdir()] == [f"events-{os.getpid()}.jsonl"]
+def test_each_process_of_each_host_has_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for host in ("a", "b", "a"):
+        monkeypatch.setattr("dd_recipes.runfiles._HOST", host)
+        log = EventLog.of_process(tmp_path)
+        log(Message("hello"))
+        log.close()
+    names = [f"events-{host}-{os.getpid()}.jsonl" for host in "ab"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names

@@ -22,6 +22,7 @@ from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.results import Results
 from dd_recipes.runfolder import held
 from dd_recipes.runner import Hardware, reproduce
+from dd_recipes.shelf import Shelf
 
 PLAIN = Hardware(device="cpu", precision="float32", compile="off")
 PHASES = [
@@ -478,3 +479,131 @@ def test_rerun_computes_cells_anew(
     recipe = replace(tiny, cells=cells)
     assert reproduce(recipe, folder, listen=recorder, rerun=["*"], began=began) == other
     assert list(recorder.phases) == []
+
+
+def test_rerun_keeps_what_cannot_be_computed_anew(
+    tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = DataSource("embedded", imbalance_seed=7)
+    recipe = only(tiny, tiny.cells[0], replace(tiny.cells[1], data=gone))
+    folder = tmp_path / "run"
+    results = reproduce(recipe, folder, hardware=PLAIN)
+    before = content(folder / "cells" / "random-packed")
+    monkeypatch.setattr(Shelf, "missing", lambda _, source: "gone" if source == gone else "")
+    recorder = Recorder()
+    again = reproduce(recipe, folder, listen=recorder, rerun=["*"])
+    assert recorder.computed == ["students random-real"]
+    assert "not run: random-packed: gone" in recorder.text
+    assert statuses(again) == {"random-real": "done", "random-packed": "done"}
+    assert accuracies(again) == accuracies(results)
+    assert content(folder / "cells" / "random-packed") == before
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"seed": 0}'])
+def test_a_cell_without_its_settings_is_measured_again(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path, text: str | None
+) -> None:
+    folder, results = tmp_path / "run", finished[1]
+    shutil.copytree(finished[0], folder)
+    path = folder / "cells" / "random-real" / "cell.json"
+
+    def damage() -> None:
+        path.unlink() if text is None else path.write_text(text)
+
+    whole = path.read_text()
+    damage()
+    recorder = Recorder()
+    assert accuracies(reproduce(tiny, folder, listen=recorder)) == accuracies(results)
+    assert recorder.computed == []  # its students are there, and say what they are of
+    assert path.read_text() == whole
+    # The numbers of other settings are not taken for those of these.
+    damage()
+    other = only(tiny, changed(tiny.cells[0], students={"students": 1, "steps": 4}))
+    for _ in range(2):
+        assert statuses(reproduce(other, folder)) == {"random-real": "failed"}
+    (row,) = reproduce(other, folder, rerun=["*"]).rows
+    assert row.done and len(row.last) == 1
+
+
+@pytest.mark.parametrize("tried", [True, False])
+@pytest.mark.parametrize("name", ["student_000.json", "student_000.unfinished"])
+def test_rerun_frees_a_cell_with_a_damaged_student(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path, tried: bool, name: str
+) -> None:
+    folder, recipe = tmp_path / "run", only(tiny, tiny.cells[0])
+    shutil.copytree(finished[0], folder)
+    path = folder / "cells" / "random-real"
+    (path / "measured.json").unlink()
+    (path / "students" / "student_000.json").unlink()
+    (path / "students" / name).write_text("{")
+    for _ in range(2 if tried else 0):
+        assert statuses(reproduce(recipe, folder)) == {"random-real": "failed"}
+    recorder = Recorder()
+    (row,) = reproduce(recipe, folder, listen=recorder, rerun=["*"]).rows
+    assert recorder.computed == ["students random-real"]
+    assert row.last == finished[1].rows[0].last
+
+
+@pytest.mark.parametrize("measure", ["accuracy", "dynamics"])
+def test_rerun_keeps_the_set_that_an_unfinished_cell_goes_on_with(
+    tiny: Recipe, tmp_path: Path, measure: Any
+) -> None:
+    first = replace(tiny.cells[2], name="first", measure=measure)
+    second = changed(replace(first, name="second"), student_network={"depth": 2})
+    recipe, folder = only(tiny, first, second), tmp_path / "run"
+    tail = "" if measure == "accuracy" else ", iteration 1"
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(recipe, folder, hardware=PLAIN, listen=Recorder(f"students second{tail}"))
+    recorder = Recorder()
+    assert reproduce(recipe, folder, listen=recorder, rerun=["first"]).complete
+    assert f"students first{tail}" in recorder.computed
+    assert "distill first" not in recorder.computed
+    assert "distill second" not in recorder.computed
+
+
+def test_rerun_knows_the_set_before_its_soft_labels(tiny: Recipe, tmp_path: Path) -> None:
+    plain = tiny.cells[3]
+    soft = replace(plain, name="soft", soft_labels="paper")
+    recipe, folder = only(tiny, plain, soft), tmp_path / "run"
+    results = reproduce(recipe, folder, hardware=PLAIN)
+    for rerun, computed in (
+        (["soft"], ["students soft"]),
+        (["ncfm"], ["students ncfm"]),
+        (["*"], ["distill ncfm", "students ncfm", "students soft"]),
+    ):
+        recorder = Recorder()
+        again = reproduce(recipe, folder, listen=recorder, rerun=rerun)
+        assert recorder.computed == computed
+        assert accuracies(again) == accuracies(results)
+    alone = only(tiny, soft)
+    recorder = Recorder()
+    reproduce(alone, folder, listen=recorder, rerun=["soft"])
+    assert recorder.computed == ["distill soft", "students soft"]
+
+
+def test_a_start_from_a_file_is_known_by_what_it_holds(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    start, folder = tmp_path / "start", tmp_path / "run"
+    packed = finished[0] / "sets" / str(finished[1].rows[1].set) / "distilled"
+    synthetic = replace(tiny.cells[2].synthetic, init="file", init_file=str(start))
+    cell = distilling(replace(tiny.cells[2], synthetic=synthetic), synthetic=synthetic)
+    recipe = only(tiny, tiny.cells[0], cell)
+    with pytest.raises(UserError, match=r"nothing was computed:\n  cells\.dm: .*start"):
+        reproduce(recipe, folder, hardware=PLAIN)
+    assert not folder.exists()
+    shutil.copytree(packed, start)
+    results = reproduce(recipe, folder, hardware=PLAIN)
+    assert results.complete
+    assert reproduce(recipe, folder) == results
+    shutil.rmtree(start)
+    assert reproduce(recipe, folder) == results  # what is done needs no file
+    stored = DistilledSet.load(packed)
+    replace(stored, images=1 - stored.images).save(start)
+    before = content(folder)
+    with pytest.raises(UserError, match=r"cells\.dm\.start: \w+ there"):
+        reproduce(recipe, folder)
+    assert content(folder) == before
+    again = reproduce(recipe, folder, rerun=["dm"])
+    assert again.rows[1].set != results.rows[1].set
+    assert again.rows[1].last != results.rows[1].last

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dd_recipes.paper import Unit
+from dd_recipes.preflight import computation
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.results import Results, Row
 from dd_recipes.runfolder import RunFolder, readable
@@ -17,16 +18,23 @@ __all__ = ["collect", "is_done", "measured"]
 _MEASURED = {"last", "best", "unit", "set", "data", "distill_seconds", "student_seconds"}
 
 
-def measured(folder: RunFolder, cell: Cell) -> dict[str, Any]:
-    """What a cell measured; empty where it has not, or where a file of it is damaged."""
-    found = readable(folder.cell(cell.name) / "measured.json")
-    whole = found.keys() >= _MEASURED and readable(folder.cell(cell.name) / "curves.json")
-    return found if whole else {}
+def measured(folder: RunFolder, cell: Cell, seed: int) -> dict[str, Any]:
+    """What a cell measured with these settings; empty where it has not, or a file is damaged."""
+    path = folder.cell(cell.name)
+    found = readable(path / "measured.json")
+    whole = found.keys() >= _MEASURED and readable(path / "curves.json")
+    return found if whole and _is_of(readable(path / "cell.json"), cell, seed) else {}
 
 
-def is_done(folder: RunFolder, cell: Cell) -> bool:
-    """Whether a cell has been measured."""
-    return bool(measured(folder, cell))
+def _is_of(there: Mapping[str, Any], cell: Cell, seed: int) -> bool:
+    """Whether a ``cell.json`` is of this computation; of which images, it does not ask."""
+    asked = computation(cell, seed, None)
+    return all(key in there and there[key] == value for key, value in asked.items())
+
+
+def is_done(folder: RunFolder, cell: Cell, seed: int) -> bool:
+    """Whether a cell has been measured, with these settings."""
+    return bool(measured(folder, cell, seed))
 
 
 def collect(
@@ -54,7 +62,7 @@ def collect(
         recipe=recipe.name, title=recipe.title, variant=recipe.variant, budget=recipe.budget,
         seed=recipe.seed, runtime=runtime, pool_seconds=folder.pool_seconds, rows=tuple(rows),
         columns=recipe.columns or tuple(dict.fromkeys(cell.column for cell in recipe.cells)),
-        references=recipe.references, claims=recipe.claims,
+        references=recipe.references, claims=recipe.claims, changed=recipe.changed,
     )  # fmt: skip
 
 
@@ -67,10 +75,10 @@ def _row(
         "factor": cell.factor, "training_images": cell.views, "x": cell.x,
         "published": cell.published,
     }  # fmt: skip
-    found = measured(folder, cell)
+    found = measured(folder, cell, recipe.seed)
     if found:
         row = Row(**common, status="done", **_values(found))
-        return _judged(row, recipe.budget, runtime)
+        return _judged(row, recipe, runtime)
     failed = readable(folder.cell(cell.name) / "failed.json")
     if elsewhere:
         return _unmeasured(common, "running elsewhere", "")
@@ -99,13 +107,15 @@ def _values(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "last": tuple(found["last"]), "best": tuple(found["best"]), "curve": curve}
 
 
-def _judged(row: Row, budget: str, runtime: str) -> Row:
+def _judged(row: Row, recipe: Recipe, runtime: str) -> Row:
     if row.published is None:
         return row
     reason = _other_machine(row.unit, runtime)
     if row.unit != row.published.unit:
         reason = f"measured in {row.unit}, published in {row.published.unit}"
-    verdict = judge(row.mean, row.std, row.n, row.published, budget=budget, reason=reason)
+    if recipe.changed and not reason:
+        reason = f"changed by --set: {', '.join(recipe.changed)}"
+    verdict = judge(row.mean, row.std, row.n, row.published, budget=recipe.budget, reason=reason)
     return replace(row, verdict=verdict)
 
 

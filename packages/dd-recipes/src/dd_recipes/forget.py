@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from dd_recipes.collect import measured
+from dd_core.checkpoint import load_record, load_state
+from dd_core.errors import CheckpointError
+from dd_recipes.dynamics import moments
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.runfolder import RunFolder, held, readable
+from dd_recipes.work import Keys
 
 __all__ = ["forget"]
 
@@ -22,8 +26,9 @@ def forget(
 ) -> list[str]:
     """Removes cells from a run folder, and small sets that no other cell of the recipe uses.
 
-    Cells that are unfinished go on, but where they computed something else. Pools stay: their
-    networks follow from settings and seed alone.
+    Cells that are unfinished go on, but where they computed something else; where they failed, or
+    cannot read what they stored, their students begin anew. Pools stay: their networks follow
+    from settings and seed alone.
 
     Args:
         recipe: The recipe.
@@ -37,11 +42,8 @@ def forget(
         Names of cells that stayed because another process is measuring them.
     """
     names = {cell.name for cell in cells}
-    shared = {
-        found.get("set")
-        for cell in recipe.cells
-        if cell.name not in names and (found := measured(folder, cell))
-    }
+    others = [cell for cell in recipe.cells if cell.name not in names]
+    shared = {key for cell in others for key in _in_use(folder, cell, recipe.seed)}
     busy = []
     for cell in cells:
         path = folder.cell(cell.name)
@@ -50,27 +52,77 @@ def forget(
         with held(path) as ours:
             if not ours:
                 busy.append(cell.name)
-            elif _is_outdated(folder, cell, asked[cell.name], before):
+            elif _is_outdated(path, asked[cell.name], before):
                 _remove(folder, cell, shared)
+            elif _is_stuck(path, before):
+                _remove_students(path)
     return busy
 
 
-def _is_outdated(
-    folder: RunFolder, cell: Cell, asked: Mapping[str, Any], before: float
-) -> bool:  # fmt: skip
-    found = measured(folder, cell)
+def _in_use(folder: RunFolder, cell: Cell, seed: int) -> set[str]:
+    """The small sets that a cell was measured with, or will go on with."""
+    there = readable(folder.cell(cell.name) / "cell.json")
+    if "images" not in there or cell.measure == "speed":
+        return _recorded(folder, cell)
+    images, start = str(there["images"]).split("/")[0], str(there.get("start", ""))
+    snapshots: tuple[int, ...] = ()
+    if cell.measure == "dynamics" and cell.distill is not None:
+        snapshots = moments(cell.distill.iterations)
+    keys = Keys(cell, images, seed, start, snapshots)
+    return {keys.set_key, keys.plain_key} | _recorded(folder, cell)
+
+
+def _recorded(folder: RunFolder, cell: Cell) -> set[str]:
+    """The small set that a cell was measured with, also as it was before it got soft labels."""
+    key = readable(folder.cell(cell.name) / "measured.json").get("set")
+    if not isinstance(key, str):
+        return set()
+    plain = readable(folder.set(key) / "set.json").get("unlabelled")
+    return {key, plain} if isinstance(plain, str) else {key}
+
+
+def _is_outdated(path: Path, asked: Mapping[str, Any], before: float) -> bool:
+    """Whether a cell was measured before this command, or began with something else."""
+    found = readable(path / "measured.json")
     if found:
         return float(found.get("time", 0.0)) < before
-    there = readable(folder.cell(cell.name) / "cell.json")
+    there = readable(path / "cell.json")
     return any(there.get(key, value) != value for key, value in asked.items())
 
 
-def _remove(folder: RunFolder, cell: Cell, shared: set[Any]) -> None:
+def _is_stuck(path: Path, before: float) -> bool:
+    """Whether a cell that is not measured would fail as it did, or over a damaged file."""
+    if readable(path / "measured.json"):
+        return False
+    failed = readable(path / "failed.json")
+    if failed:
+        return float(failed.get("time", 0.0)) < before
+    return any(not _can_be_read(each) for each in (path / "students").rglob("student_*"))
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether what is stored of a student, finished or not, is whole."""
+    try:
+        if path.suffix == ".json":
+            load_record(path, key=None)
+        elif path.suffix == ".unfinished":
+            load_state(path, key=None)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _remove(folder: RunFolder, cell: Cell, shared: set[str]) -> None:
     path = folder.cell(cell.name)
-    key = measured(folder, cell).get("set")
+    unused = _recorded(folder, cell) - shared
     (path / "measured.json").unlink(missing_ok=True)  # first: it says that all is there
-    for name in ("curves.json", "failed.json", "cell.json"):
+    for name in ("curves.json", "cell.json"):
         (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / "students", ignore_errors=True)
-    if key is not None and key not in shared:
+    _remove_students(path)
+    for key in unused:
         shutil.rmtree(folder.set(key), ignore_errors=True)
+
+
+def _remove_students(path: Path) -> None:
+    shutil.rmtree(path / "students", ignore_errors=True)
+    (path / "failed.json").unlink(missing_ok=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from dd_core.errors import DistillationError, UserError
+from dd_core.artifact import DistilledSet
+from dd_core.errors import ArtifactError, DistillationError, UserError
 from dd_core.images import ImageData
 from dd_core.networks import network_for
 from dd_core.synthetic import initial_pixels
@@ -40,9 +42,32 @@ def computation(cell: Cell, seed: int, images: str | None) -> dict[str, Any]:
         cell: The cell.
         seed: Seed of the run.
         images: What identifies the images; None where they are not at hand.
+
+    Returns:
+        Seed, ``images`` where they are known, ``start`` (the fingerprint of the set in
+        ``init_file``) where there is one that can be read, and the settings.
     """
     known = {} if images is None else {"images": images}
-    return {"seed": seed, **known, **cell.settings()}
+    return {"seed": seed, **known, **_start(cell), **cell.settings()}
+
+
+def _start(cell: Cell) -> dict[str, str]:
+    """What identifies the set that the pixels start from; empty without, or without its file."""
+    if cell.synthetic.init != "file":
+        return {}
+    folder = Path(cell.synthetic.init_file)
+    try:
+        files = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
+        stamps = tuple((name, s.st_ino, s.st_size, s.st_mtime_ns) for name, s in files)
+        return {"start": _fingerprint(folder, stamps)}
+    except (ArtifactError, OSError):
+        return {}
+
+
+@lru_cache(maxsize=16)
+def _fingerprint(folder: Path, stamps: tuple[tuple[str, int, int, int], ...]) -> str:
+    """The fingerprint of a stored set, which is read again only where its files changed."""
+    return DistilledSet.load(folder).fingerprint()[:16]
 
 
 def plan_cells(recipe: Recipe, chosen: Sequence[Cell], done: set[str], shelf: Shelf) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from dd_core.errors import UserError
 from dd_core.events import Event, PhaseAdvanced, as_record
 
 __all__ = ["EventLog", "key_of", "now", "read_json", "readable", "write_json"]
+
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def key_of(content: Mapping[str, Any]) -> str:
@@ -46,10 +49,14 @@ def read_json(path: Path) -> Any:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path.parent} has no {path.name}; is it a run folder?") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}); delete it and give the run's command again, or start "
-            "anew in another folder with --out."
-        ) from None
+        raise UserError(f"{path} is damaged ({error}); {_way_out(path)}") from None
+
+
+def _way_out(path: Path) -> str:
+    """What to do about a damaged file; without its ``run.json`` a folder would be refused."""
+    if path.name == "run.json":
+        return "give another folder with --out, or give this one another name and start anew."
+    return "delete it and give the run's command again, or start anew in another folder with --out."
 
 
 def readable(path: Path) -> dict[str, Any]:
@@ -71,8 +78,11 @@ class EventLog:
 
     @classmethod
     def of_process(cls, folder: Path) -> EventLog:
-        """The log of this process in a run folder, ``events-PID.jsonl``."""
-        return cls(folder / f"events-{os.getpid()}.jsonl")
+        """The log of this process in a run folder, ``events-HOST-PID.jsonl``.
+
+        The host is in its name because machines may share the folder, and a number of a process.
+        """
+        return cls(folder / f"events-{_HOST}-{os.getpid()}.jsonl")
 
     def __call__(self, event: Event) -> None:
         """Writes the event down."""

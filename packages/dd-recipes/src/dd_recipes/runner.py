@@ -80,6 +80,10 @@ class _Run:
         """The run folder."""
         return self.bench.folder
 
+    def is_done(self, cell: Cell) -> bool:
+        """Whether a cell has been measured."""
+        return is_done(self.folder, cell, self.recipe.seed)
+
 
 def reproduce(
     recipe: Recipe,
@@ -106,7 +110,7 @@ def reproduce(
         command: The command line, for the report.
         cells: Names or patterns of the cells to run, by default all.
         rerun: Names or patterns of cells to compute anew; their small sets too, where no other
-            cell shares them, and the pools never.
+            cell shares them, and the pools never. What cells without data measured stays.
         checkpoint_seconds: Time between two stored states inside a phase.
         began: When the command began (`time.time`), where several processes run for it: cells
             that failed, or were computed anew, since then are left alone. By default what
@@ -127,7 +131,8 @@ def reproduce(
     embedded = {cell.data.source == "embedded" for cell in recipe.cells}
     folder, shelf = run_folder(out), Shelf(data_root, listen, mixed=len(embedded) > 1)
     names = {cell.name for cell in again}
-    done = {c.name for c in recipe.cells if c.name not in names and is_done(folder, c)}
+    kept = [cell for cell in recipe.cells if cell.name not in names]
+    done = {cell.name for cell in kept if is_done(folder, cell, recipe.seed)}
     identity = {
         "recipe": recipe.name, "variant": recipe.variant, "budget": recipe.budget,
         "seed": recipe.seed,
@@ -142,7 +147,8 @@ def reproduce(
         folder.require_same(identity, asked)
         runtime = _runtime(folder, identity, hardware or Hardware())
         _write_settings(folder, recipe, command)
-        forget(recipe, folder, again, seen, began)
+        possible = [cell for cell in again if cell in plan.cells]
+        forget(recipe, folder, possible, seen, began)
     with _logged(folder, listen) as both:
         both(Message(runtime.summary))
         bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds)
@@ -158,12 +164,12 @@ def _named(recipe: Recipe, globs: Sequence[str], option: str) -> tuple[Cell, ...
 
 def _cells(run: _Run) -> Results:
     """Computes the cells that are missing; those that are held are looked at again at the end."""
-    folder, listen = run.folder, run.bench.listen
+    listen = run.bench.listen
     for why in dict.fromkeys(run.plan.not_run.values()):
         names = ", ".join(name for name, given in run.plan.not_run.items() if given == why)
         listen(Message(f"not run: {names}: {why}", "warning"))
     cells = list(_now(run))
-    complete = [cell.name for cell in cells if is_done(folder, cell)]
+    complete = [cell.name for cell in cells if run.is_done(cell)]
     if complete and len(complete) < len(cells):
         listen(Message(f"already complete: {', '.join(complete)}"))
     passed_over = [cell for cell in cells if not _attempt(run, cell)]
@@ -180,7 +186,7 @@ def _now(run: _Run) -> Iterator[Cell]:
     Where several processes run for one command, speed is left to the one that comes after them.
     """
     for cell in run.plan.cells:
-        if cell.measure == "speed" and BEGAN in os.environ and not is_done(run.folder, cell):
+        if cell.measure == "speed" and BEGAN in os.environ and not run.is_done(cell):
             text = f"{cell.name} is left for the end, when no other process computes"
             run.bench.listen(Message(text))
         else:
@@ -203,7 +209,7 @@ def _attempt(run: _Run, cell: Cell) -> bool:
 def _is_settled(run: _Run, cell: Cell) -> bool:
     """Whether a cell is complete, or failed since this run began."""
     failed = readable(run.folder.cell(cell.name) / "failed.json")
-    return is_done(run.folder, cell) or float(failed.get("time", 0)) > run.began
+    return run.is_done(cell) or float(failed.get("time", 0)) > run.began
 
 
 def _measure(run: _Run, cell: Cell) -> None:
@@ -213,11 +219,12 @@ def _measure(run: _Run, cell: Cell) -> None:
     asked = computation(cell, run.recipe.seed, images)
     if readable(folder / "cell.json") != asked:
         run.folder.require_same({}, {cell.name: asked})
+        (folder / "measured.json").unlink(missing_ok=True)  # of what, nobody knows
         write_json(folder / "cell.json", asked)
     (folder / "failed.json").unlink(missing_ok=True)
     try:
-        work = Work(cell, run.shelf.load(cell.data), images.split("/")[0], run.recipe.seed)
-        measure(run.bench, work)
+        keys = (images.split("/")[0], run.recipe.seed, asked.get("start", ""))
+        measure(run.bench, Work(cell, *keys, data=run.shelf.load(cell.data)))
     except Exception as error:
         if not _is_failure(error):
             raise

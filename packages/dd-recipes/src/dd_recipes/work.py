@@ -10,25 +10,25 @@ from dd_core.images import ImageData
 from dd_recipes.recipe import Cell
 from dd_recipes.runfiles import key_of
 
-__all__ = ["Work"]
+__all__ = ["Keys", "Work"]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A cell that is to be measured.
+class Keys:
+    """A cell with what the keys of its pool and its small set follow from.
 
     Attributes:
         cell: The cell.
-        data: Its images.
         images: What identifies the training images.
         seed: Seed of the run.
+        start: What identifies the set that the pixels start from, where that is a file.
         snapshots: Iterations of the distillation after which the pixels are kept too.
     """
 
     cell: Cell
-    data: ImageData
     images: str
     seed: int
+    start: str = ""
     snapshots: Sequence[int] = ()
 
     @property
@@ -47,6 +47,8 @@ class Work:
             parts |= {name: settings[name] for name in ("distill", "network")}
         if self.looks_through_pool:
             parts["pool"] = self.pool_key
+        if self.start:
+            parts["start"] = self.start
         if self.snapshots:
             parts["snapshots"] = list(self.snapshots)
         return key_of({"images": self.images, "seed": self.seed, **parts})
@@ -65,3 +67,14 @@ class Work:
         if self.cell.kind == "distill":
             return self.cell.distill is not None and self.cell.distill.extractor == "blend"
         return self.cell.kind in ("herding", "kmeans")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Keys):
+    """A cell that is to be measured.
+
+    Attributes:
+        data: Its images.
+    """
+
+    data: ImageData

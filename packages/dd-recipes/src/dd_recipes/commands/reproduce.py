@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from dd_recipes.commands._recipe import cell_option, load, recipe_options
 
 if TYPE_CHECKING:
     from dd_recipes.recipe import Recipe
+    from dd_recipes.results import Results
 
 __all__ = ["reproduce"]
 
@@ -46,7 +50,7 @@ def reproduce(
     distilled sets, figures and report; the same command again goes on where the run was. A cell
     that fails does not stop the others.
     """
-    refuse_without_data(options["recipe"], options["overrides"], data)
+    refuse_without_data(options["recipe"], options["overrides"], data, out)
 
     from rich.console import Console
 
@@ -60,27 +64,78 @@ def reproduce(
     log = Console(stderr=True)
     if worker is None:
         log.print(f"{recipe.title}\nrun folder: {folder}", markup=False, highlight=False)
-    if jobs > 1:
-        from dd_recipes.jobs import run_jobs
+    with _saying_how_to_go_on(rerun):
+        if jobs > 1:
+            from dd_recipes.jobs import run_jobs
 
-        if run_jobs(jobs, _arguments_of_a_job(folder), began=began) == _STOPPED:
-            raise KeyboardInterrupt
-    with showing(log) as listen:
-        results = run(
-            recipe, folder, data_root=data, listen=listen, command=["dd-recipes", *sys.argv[1:]],
-            hardware=Hardware(device, precision, compile), cells=cells, rerun=rerun,
-            began=began if jobs > 1 else None,
-        )  # fmt: skip
-    if worker is None:
-        finish(results, folder, as_json=as_json)
-    if results.failed:
-        names = ", ".join(row.name for row in results.failed)
-        click.echo(f"failed: {names}; the same command tries them again", err=True)
+            if run_jobs(jobs, _arguments_of_a_job(folder), began=began) == _STOPPED:
+                raise KeyboardInterrupt
+        with showing(log) as listen:
+            results = run(
+                recipe, folder, data_root=data, listen=listen,
+                command=["dd-recipes", *sys.argv[1:]],
+                hardware=Hardware(device, precision, compile), cells=cells, rerun=rerun,
+                began=began if jobs > 1 else None,
+            )  # fmt: skip
+        if worker is None:
+            finish(results, folder, as_json=as_json)
+    failed = failed_cells(results, recipe, cells, rerun)
+    if failed:
+        command = "the same command without --rerun" if rerun else "the same command"
+        click.echo(f"failed: {', '.join(failed)}; {command} tries them again", err=True)
         raise SystemExit(1)
 
 
-def refuse_without_data(recipe: str, overrides: tuple[str, ...], data: Path | None) -> None:
+@contextmanager
+def _saying_how_to_go_on(rerun: tuple[str, ...]) -> Iterator[None]:
+    """Where Ctrl-C stops a run with --rerun: the same command would begin its cells once more.
+
+    Raises:
+        click.ClickException: The run was stopped.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not rerun:
+            raise
+        from dd_recipes.cli import Failure
+
+        text = (
+            "\nStopped. To go on, run the same command without --rerun; with it, cells that were "
+            "measured anew would be removed once more."
+        )
+        raise Failure(text, _STOPPED) from None
+
+
+def failed_cells(
+    results: Results, recipe: Recipe, cells: tuple[str, ...], rerun: tuple[str, ...]
+) -> list[str]:
+    """Names of the cells that this command was asked for and that failed.
+
+    Args:
+        results: All cells of the run folder.
+        recipe: The recipe.
+        cells: Patterns of --cells; none means all.
+        rerun: Patterns of --rerun.
+    """
+    from dd_recipes.selection import select_cells
+
+    chosen = {cell.name for cell in select_cells(recipe, cells)}
+    if rerun:
+        chosen |= {cell.name for cell in select_cells(recipe, rerun)}
+    return [row.name for row in results.failed if row.name in chosen]
+
+
+def refuse_without_data(
+    recipe: str, overrides: tuple[str, ...], data: Path | None, out: Path | None = None
+) -> None:
     """Ends the command at once where no cell has its data: PyTorch takes seconds to load.
+
+    Args:
+        recipe: What the user calls it.
+        overrides: The pairs of --set.
+        data: The folder of the data sets.
+        out: The run folder; by default one under ``runs``.
 
     Raises:
         click.ClickException: No data set of the recipe is there.
@@ -90,11 +145,21 @@ def refuse_without_data(recipe: str, overrides: tuple[str, ...], data: Path | No
     from dd_recipes.missing import quick_refusal
 
     known = [entry for entry in entries() if entry.name == recipe]
-    if not known or any(".data." in f".{pair}" for pair in overrides):
+    changed = (pair.partition("=")[0].split(".") for pair in overrides)
+    if not known or any("data" in map(str.strip, parts) for parts in changed):
         return  # a file of the user's own, or other data: the reader looks closer
+    if _has_begun(recipe, out):
+        return  # the cells that are done need no data
     refusal = quick_refusal(known[0], data)
     if refusal:
         raise Failure(refusal, 2)
+
+
+def _has_begun(recipe: str, out: Path | None) -> bool:
+    """Whether there is a run to go on with; without ``out``, any of the recipe may be meant."""
+    if out is not None:
+        return (out / "run.json").exists()
+    return any(Path("runs").glob(f"{escape(recipe)}*/run.json"))
 
 
 def folder_name(recipe: Recipe) -> str:
