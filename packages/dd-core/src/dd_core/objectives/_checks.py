@@ -48,4 +48,5 @@ def unused(name: str, value: object, default: object, why: str, way: str) -> Non
 def unit_length(vectors: Tensor) -> Tensor:
     """Vectors (..., d) of L2 norm 1 in their own type; the norm is taken in float32."""
     norm = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=torch.float32)
-    return (vectors / norm.clamp_min(_LEAST_NORM)).to(vectors.dtype)
+    scaled: Tensor = vectors / norm.clamp_min(_LEAST_NORM)
+    return scaled.to(vectors.dtype)
