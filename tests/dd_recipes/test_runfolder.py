@@ -210,6 +210,14 @@ def test_the_way_out_of_a_damaged_file_leads_somewhere(tmp_path: Path) -> None:
         assert ("delete" in str(caught.value)) == (name != "run.json")
 
 
+@pytest.mark.parametrize("text", ["[]", "{}", '{"format": 3, "runtime": 1}', "null"])
+def test_a_run_json_that_is_no_record_of_a_run_is_damaged(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(UserError, match=r"run\.json is damaged.*--out"):
+        run_folder(tmp_path).require_same(IDENTITY, {"dm": CELL})
+    assert (tmp_path / "run.json").read_text() == text
+
+
 def test_events_are_appended_with_their_time(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for number in range(2):

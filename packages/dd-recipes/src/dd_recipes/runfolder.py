@@ -87,6 +87,14 @@ class RunFolder:
         if self.is_new:
             return
         stored = read_json(self.path / "run.json")
+        known = isinstance(stored, dict) and "format" in stored
+        if not known or (
+            stored["format"] == FORMAT and not isinstance(stored.get("runtime"), dict)
+        ):
+            raise UserError(
+                f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
+                "folder with --out, or rename this one; nothing was changed in it."
+            )
         found = stored.get("format")
         if found != FORMAT:
             lines = [f"format version: {found} there, {FORMAT} now"]
