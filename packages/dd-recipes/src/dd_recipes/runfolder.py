@@ -87,8 +87,8 @@ class RunFolder:
         if self.is_new:
             return
         stored = read_json(self.path / "run.json")
-        known = isinstance(stored, dict) and "format" in stored
-        if not known or (
+        is_record = isinstance(stored, dict) and "format" in stored
+        if not is_record or (
             stored["format"] == FORMAT and not isinstance(stored.get("runtime"), dict)
         ):
             raise UserError(
