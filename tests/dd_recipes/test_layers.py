@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from dd_recipes.layers import Layer, layers_for, merge
 
-leaves = st.integers() | st.text(max_size=3) | st.just(True)
+leaves = st.sampled_from([0, 1, -2.5, "", "x", True, None])
 keys = st.sampled_from("abc")
 tables = st.recursive(
-    st.dictionaries(keys, leaves, max_size=3), lambda t: st.dictionaries(keys, leaves | t)
+    st.dictionaries(keys, leaves, max_size=3),
+    lambda t: st.dictionaries(keys, leaves | t, max_size=3),
+    max_leaves=6,
 )
 
 
