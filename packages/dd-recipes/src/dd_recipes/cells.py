@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Protocol, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 from dd_core.settings import (
     DistillSettings,
@@ -15,11 +15,12 @@ from dd_core.settings import (
 )
 from dd_recipes.checks import check, unknown
 from dd_recipes.layers import Merged, Origin
+from dd_recipes.overrides import slug
 from dd_recipes.paper import PublishedValue
 from dd_recipes.recipe import Cell, DataSource, Kind, Measure, SoftLabels
 from dd_recipes.terms import term_mistakes
 
-__all__ = ["DEFAULT", "SECTIONS", "build_cell"]
+__all__ = ["DEFAULT", "SECTIONS", "RawCell", "build_cell"]
 
 DEFAULT = Origin("default", "dd-core's default; no layer of the recipe sets it")
 
@@ -40,39 +41,29 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 _WORD_DEFAULTS = {"measure": "accuracy", "soft_labels": "none"}
 
 
-class Named(Protocol):
-    """What a cell has besides its settings."""
+@dataclass(frozen=True, slots=True)
+class RawCell:
+    """A cell's table before its layers are laid."""
 
-    @property
-    def name(self) -> str:
-        """Name of the cell."""
+    name: str
+    row: str
+    column: str
+    about: str = ""
+    x: float | None = None
+    use: list[str] = field(default_factory=list)
+    published: PublishedValue | None = None
+    set: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def row(self) -> str:
-        """Row of the table."""
-
-    @property
-    def column(self) -> str:
-        """Column of the table."""
-
-    @property
-    def about(self) -> str:
-        """One sentence."""
-
-    @property
-    def x(self) -> float | None:
-        """Place on an axis."""
-
-    @property
-    def published(self) -> PublishedValue | None:
-        """The paper's value."""
+    def __post_init__(self) -> None:
+        if slug(self.name) != self.name or not self.name:
+            raise ValueError(f"name is {self.name!r}; use small letters, digits and hyphens.")
 
 
-def build_cell(named: Named, merged: Merged, mistakes: list[str]) -> Cell | None:
+def build_cell(raw: RawCell, merged: Merged, mistakes: list[str]) -> Cell | None:
     """Checks a cell's settings.
 
     Args:
-        named: Name, row, column and so on.
+        raw: Name, row, column and so on.
         merged: Its settings.
         mistakes: Receives ``PATH: what is wrong``, with paths within the cell.
 
@@ -96,8 +87,8 @@ def build_cell(named: Named, merged: Merged, mistakes: list[str]) -> Cell | None
     if mistakes:
         return None
     cell = Cell(
-        name=named.name, row=named.row, column=named.column, about=named.about, x=named.x,
-        published=named.published, data=data, network=network, pretrain=pretrain,
+        name=raw.name, row=raw.row, column=raw.column, about=raw.about, x=raw.x,
+        published=raw.published, data=data, network=network, pretrain=pretrain,
         synthetic=synthetic, distill=distill, students=students, student_network=student_network,
         **words,
     )  # fmt: skip

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dd_core.datasets import long_tailed_sizes
 from dd_core.memory import plan_memory
 from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings
@@ -20,6 +20,7 @@ from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_sec
 from dd_recipes.preflight import CONTINUAL_STEPS
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.source_table import SOURCES
+from dd_recipes.work import Keys
 
 __all__ = ["Estimate", "Plan", "make_plan"]
 
@@ -124,12 +125,12 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
                 memory=trials.memory(work), measured=measured,
             )  # fmt: skip
             continue
-        if cell.needs_pool and work.pool_key not in pools:
-            pools.add(work.pool_key)
+        if cell.needs_pool and work.keys.pool_key not in pools:
+            pools.add(work.keys.pool_key)
             pool = work.pool_images * trials.training(work, cell.pretrain)
         measured = True
-        if cell.distill is not None and work.set_key not in sets:
-            sets.add(work.set_key)
+        if cell.distill is not None and work.keys.plain_key not in sets:
+            sets.add(work.keys.plain_key)
             pace, measured = trials.iteration(work, cell.distill)
             sets_of = pace * cell.distill.iterations
         students = work.student_images * trials.training(work, cell.students) * _rounds(cell)
@@ -170,31 +171,19 @@ class _Work:
         size = cell.data.size or (source.px if source else 0) or 32
         channels = 1 if cell.data.source == "embedded" else 3
         self.shape = Shape(cell.network, channels, size, self.n_classes)
-
-    @cached_property
-    def _tables(self) -> dict[str, Any]:
-        return self.cell.settings()
+        # The source stands for its images, which are not read.
+        self.keys = Keys(cell, json.dumps(asdict(cell.data)), seed=0)
 
     @property
-    def pool_key(self) -> str:
-        return json.dumps([self._tables[k] for k in ("data", "network", "pretrain")])
-
-    @property
-    def set_key(self) -> str:
-        names = ("data", "network", "pretrain", "synthetic", "distill")
-        return json.dumps([self._tables[k] for k in names])
-
-    @property
-    def images(self) -> float:
+    def images(self) -> int:
         """Training images, of a long-tailed set those that are left."""
         factor = self.cell.data.imbalance_factor
         if factor == 1:
-            return float(self.n_train)
-        largest, last = self.n_train / self.n_classes, max(1, self.n_classes - 1)
-        return float(sum(largest * factor ** (-c / last) for c in range(self.n_classes)))
+            return self.n_train
+        return sum(long_tailed_sizes(self.n_train // self.n_classes, self.n_classes, factor))
 
     @property
-    def pool_images(self) -> float:
+    def pool_images(self) -> int:
         """Images that the pool's training goes through."""
         return self.images * self.cell.pretrain.epochs * self.cell.pretrain.networks
 

@@ -12,35 +12,17 @@ from typing import Any, Literal
 
 from dd_core.errors import SettingsError
 from dd_recipes.catalog import Entry, find_shared
-from dd_recipes.cells import build_cell
+from dd_recipes.cells import RawCell, build_cell
 from dd_recipes.checks import check, count, unknown
 from dd_recipes.layers import Layer, check_layer, layers_for, merge
 from dd_recipes.overrides import Override, parse_overrides, slug, smoke_layer
-from dd_recipes.paper import Claim, Paper, PublishedValue, Reference
+from dd_recipes.paper import Claim, Paper, Reference
 from dd_recipes.recipe import Cell, Recipe
 
 __all__ = ["FORMAT", "Budget", "load_recipe", "read_recipe"]
 
 FORMAT = 2
 Budget = Literal["full", "cpu", "smoke"]
-
-
-@dataclass(frozen=True, slots=True)
-class _RawCell:
-    """A cell's table before its layers are laid."""
-
-    name: str
-    row: str
-    column: str
-    about: str = ""
-    x: float | None = None
-    use: list[str] = field(default_factory=list)
-    published: PublishedValue | None = None
-    set: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if slug(self.name) != self.name or not self.name:
-            raise ValueError(f"name is {self.name!r}; use small letters, digits and hyphens.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +207,7 @@ def _cells(
         wrong: list[str] = []
         label = table.get("name")
         path = f"cells.{label if isinstance(label, str) and label else index + 1}"
-        raw = check(_RawCell, table, path, mistakes)
+        raw = check(RawCell, table, path, mistakes)
         if raw is None:
             continue
         if raw.name in by_cell:
@@ -257,7 +239,7 @@ def _places(table: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _layers(
-    top: _RawRecipe, shared: _Shared, cell: _RawCell, mistakes: list[str]
+    top: _RawRecipe, shared: _Shared, cell: RawCell, mistakes: list[str]
 ) -> Iterator[Layer]:
     known = {**shared.presets, **top.presets}
     mistakes += check_layer("base", top.base, top.variants)
