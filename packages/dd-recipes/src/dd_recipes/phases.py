@@ -170,7 +170,7 @@ def _unlabelled(bench: Bench, work: Work) -> tuple[DistilledSet, dict[str, Any]]
     chosen: dict[str, Any] = {"seconds": None, "losses": {}}
     if cell.kind == "random":
         return select_random(images, cell.synthetic, seed=bench.seed), chosen
-    pool = _pool(bench, work) if work.looks_through_pool else None
+    pool = _pool(bench, work) if cell.looks_through_pool else None
     if cell.kind == "distill":
         return _distilled(bench, work, pool)
     assert pool is not None

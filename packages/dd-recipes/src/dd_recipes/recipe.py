@@ -130,10 +130,16 @@ class Cell:
         return self.kind != "distill" and self.synthetic.init == "real"
 
     @property
+    def looks_through_pool(self) -> bool:
+        """Whether the set, before it gets soft labels, is made by means of trained networks."""
+        if self.distill is not None:
+            return self.distill.extractor == "blend"
+        return self.kind in ("herding", "kmeans")
+
+    @property
     def needs_pool(self) -> bool:
         """Whether trained extractors take part."""
-        blended = self.distill is not None and self.distill.extractor == "blend"
-        return blended or self.kind in ("herding", "kmeans") or self.soft_labels != "none"
+        return self.looks_through_pool or self.soft_labels != "none"
 
     def settings(self) -> dict[str, Any]:
         """All settings as tables of plain values, as a recipe file holds them."""

@@ -45,7 +45,7 @@ class Keys:
         parts: dict[str, Any] = {name: settings[name] for name in ("kind", "synthetic")}
         if self.cell.kind == "distill":
             parts |= {name: settings[name] for name in ("distill", "network")}
-        if self.looks_through_pool:
+        if self.cell.looks_through_pool:
             parts["pool"] = self.pool_key
         if self.start:
             parts["start"] = self.start
@@ -60,13 +60,6 @@ class Keys:
             return self.plain_key
         parts = {"soft_labels": self.cell.soft_labels, "pool": self.pool_key}
         return key_of({"set": self.plain_key, **parts})
-
-    @property
-    def looks_through_pool(self) -> bool:
-        """Whether the set, before it gets soft labels, is made by means of trained networks."""
-        if self.cell.kind == "distill":
-            return self.cell.distill is not None and self.cell.distill.extractor == "blend"
-        return self.cell.kind in ("herding", "kmeans")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
