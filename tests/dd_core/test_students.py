@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from dd_core import (
     CheckpointError,
     DataError,
+    DistilledSet,
     SettingsError,
     StudentSettings,
     SyntheticSettings,
@@ -275,3 +276,90 @@ def test_the_optimiser_is_the_one_that_is_asked_for():
     torch.testing.assert_close(layer.weight.detach(), expected)
     assert type(_optimizer(layer, replace(settings, optimizer="adam"))) is torch.optim.Adam
     assert type(_optimizer(layer, replace(settings, optimizer="adamw"))) is torch.optim.AdamW
+
+
+def test_confusion_counts_every_test_image_of_each_student(
+    data, test_images, network, runtime, tmp_path
+):
+    for _ in range(2):  # made, and read back
+        found = evaluate(
+            data, test_images, network, QUICK, folder=tmp_path, seed=0, runtime=runtime
+        )
+        assert found.confusion.shape == (2, 3, 3) and found.confusion.dtype == torch.int64
+        assert found.confusion.sum(2).tolist() == [test_images.class_counts.tolist()] * 2
+        right = found.confusion.diagonal(dim1=1, dim2=2).sum(1)
+        assert (100 * right / len(test_images)).tolist() == pytest.approx(found.last)
+    assert found.as_record()["confusion"] == found.confusion.sum(0).tolist()
+    json.dumps(found.as_record())
+
+
+def test_the_interval_is_that_of_scipy():
+    from scipy.stats import t
+
+    last = (50.0, 53.0, 49.5, 51.0)
+    found = Evaluation(last, last, (), 1.0)
+    expected = t.interval(0.95, 3, loc=found.mean, scale=found.std / 2)
+    assert found.interval == pytest.approx(expected)
+    assert Evaluation((50.0,), (50.0,), (), 1.0).interval is None
+    assert Evaluation((50.0,), (50.0,), (), 1.0).as_record()["interval"] is None
+
+
+def test_real_images_train_students_as_the_same_images_in_a_set_do(
+    images, test_images, network, runtime, tmp_path
+):
+    real = evaluate(
+        images, test_images, network, QUICK, folder=tmp_path / "a", seed=0, runtime=runtime
+    )
+    pixels = images.pixels.float() / 255
+    same = DistilledSet(pixels, images.labels, 1, images.mean, images.std, images.class_names)
+    found = evaluate(
+        same, test_images, network, QUICK, folder=tmp_path / "b", seed=0, runtime=runtime
+    )
+    assert real.last == pytest.approx(found.last, abs=5) and real.mean > 80
+
+
+def test_hard_labels_are_taken_where_they_are_asked_for(
+    data, test_images, network, runtime, tmp_path
+):
+    wrong = F.one_hot((data.labels + 1) % 3, 3).float()
+    soft = replace(data, soft_labels=wrong)
+    options = {"seed": 0, "runtime": runtime}
+    stored = evaluate(soft, test_images, network, QUICK, folder=tmp_path / "s", **options)
+    hard = replace(QUICK, labels="hard")
+    taken = evaluate(soft, test_images, network, hard, folder=tmp_path / "h", **options)
+    plain = evaluate(data, test_images, network, hard, folder=tmp_path / "p", **options)
+    assert stored.mean < 20 and taken.last == plain.last
+
+
+@pytest.mark.parametrize(("students", "workers"), [(3, 2), (4, 4), (3, "auto")])
+def test_students_side_by_side_reach_what_they_reach_one_by_one(
+    data, test_images, network, runtime, tmp_path, students, workers
+):
+    settings = replace(QUICK, students=students)
+    options = {"seed": 0, "runtime": replace(runtime, threads=1 if workers == 4 else 2)}
+    one = evaluate(
+        data, test_images, network, settings, folder=tmp_path / "one", workers=1, **options
+    )
+    many = evaluate(
+        data, test_images, network, settings, folder=tmp_path / "many", workers=workers, **options
+    )
+    assert many.last == one.last and many.curves == one.curves  # one thread each, the same bits
+    assert (many.confusion == one.confusion).all()
+
+
+def test_side_by_side_resumes_to_the_same_bits(data, test_images, network, runtime, tmp_path):
+    settings = replace(QUICK, students=3)
+    options = {"seed": 0, "runtime": runtime, "checkpoint_seconds": 0.0, "workers": 2}
+    whole = evaluate(data, test_images, network, settings, folder=tmp_path / "w", **options)
+    for stop_at in (3, 9, 25):  # with two, with one, with the one left over
+
+        def stop(event, stop_at=stop_at):
+            if isinstance(event, PhaseAdvanced) and event.done >= stop_at:
+                raise Stop
+
+        with pytest.raises(Stop):
+            evaluate(
+                data, test_images, network, settings, folder=tmp_path / "r", listen=stop, **options
+            )
+    again = evaluate(data, test_images, network, settings, folder=tmp_path / "r", **options)
+    assert again.last == whole.last and again.curves == whole.curves

@@ -15,7 +15,7 @@ from dd_core.training import (
     TrainingSet,
     _batch_of_stream,
     _cutmix,
-    accuracy,
+    confusion_of,
     total_steps,
     train,
     unfinished_progress,
@@ -81,7 +81,8 @@ def run(images, network, runtime, tmp_path, stop_at=None, name="state", limits=Q
 def test_it_learns(images, test_images, network, runtime, tmp_path):
     limits = replace(QUICK, epochs=40, augmentation="none", cutmix=0.0)
     model, _, _ = run(images, network, runtime, tmp_path, limits=limits)
-    assert accuracy(model, test_images, runtime) > 90
+    counts = confusion_of(model, test_images, runtime)
+    assert counts.trace() > 0.9 * len(test_images)
 
 
 def test_rate_falls_at_the_milestones(images, network, runtime, tmp_path):
@@ -120,12 +121,27 @@ def test_loss_that_is_never_finite_leaves_a_state_that_can_be_read(
         assert unfinished_progress(tmp_path / "state", key="k") == (0, 0.0)
 
 
-def test_accuracy_counts_right_answers(test_images, runtime):
-    class Constant(torch.nn.Module):
-        def forward(self, x):
-            return torch.tensor([0.0, 1.0, 0.0]).expand(len(x), 3)
+def test_confusion_counts_images_by_true_and_predicted_class(test_images, runtime):
+    class FromLabel(torch.nn.Module):
+        """Takes class 0 for 1 and knows the others; asked in the order of the images."""
 
-    assert accuracy(Constant(), test_images, runtime) == pytest.approx(100 / 3)
+        place = 0
+
+        def forward(self, x):
+            labels = test_images.labels[self.place : self.place + len(x)]
+            self.place += len(x)
+            return torch.eye(3)[torch.where(labels == 0, 1, labels)]
+
+    counts = confusion_of(FromLabel(), test_images, runtime)
+    sizes = test_images.class_counts.tolist()
+    assert counts.tolist() == [[0, sizes[0], 0], [0, sizes[1], 0], [0, 0, sizes[2]]]
+
+
+def test_confusion_leaves_the_mode_as_it_was(images, test_images, network, runtime):
+    model = build_network(network, channels=1, size=test_images.size, n_classes=3, seed=0)
+    for training in (True, False):
+        confusion_of(model.train(training), test_images, runtime)
+        assert model.training is training
 
 
 def test_students_and_pretraining_fit_the_protocol():

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event as Flag
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from dd_core._arguments import as_count, as_instance, as_number, as_path, as_seed
+from dd_core._arguments import as_instance, as_number, as_path, as_seed
 from dd_core.checkpoint import fingerprint, load_state, save_state
-from dd_core.errors import SettingsError
 from dd_core.events import Listener, ignore
 from dd_core.extractors import (
     ExtractorPool,
@@ -30,6 +25,7 @@ from dd_core.networks import network_for
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, PretrainSettings
+from dd_core.side_by_side import count_workers, run_side_by_side
 from dd_core.training import TrainingSet, total_steps, train, unfinished_progress
 
 __all__ = ["pretrain_pool"]
@@ -85,15 +81,13 @@ def pretrain_pool(
     as_instance("runtime", runtime, Runtime)
     folder, seed = as_path("folder", folder), as_seed(seed)
     checkpoint_seconds = as_number("checkpoint_seconds", checkpoint_seconds)
-    if workers != "auto":
-        workers = as_count("workers", workers)
+    count_workers(workers, runtime, settings.networks)
     images = images.to(runtime.device)
     trainer = _Trainer(
         images, network, settings, folder, seed, runtime, checkpoint_seconds,
         fingerprint(asdict(network), asdict(settings), seed, images.fingerprint(), runtime.dtype),
     )  # fmt: skip
     done, seconds, missing = trainer.progress()
-    many = _count_workers(workers, runtime, len(missing))
     progress = Phase(
         phase, settings.networks * trainer.steps, "step", listen, done=sum(done), seconds=seconds
     )
@@ -102,11 +96,8 @@ def pretrain_pool(
         done[number] = step
         progress.advance(sum(done), {"loss": loss.item()} if progress.due() else None)
 
-    if many == 1:
-        for number in missing:
-            trainer.run(number, partial(report, number))
-    else:
-        _side_by_side(trainer, missing, many, report)
+    many = count_workers(workers, runtime, len(missing))
+    run_side_by_side(trainer.run, missing, many, report, threads=runtime.threads)
     if missing:
         progress.finish()
     return ExtractorPool.load(folder)
@@ -177,64 +168,3 @@ class _Trainer:
 
     def _unfinished(self, number: int) -> Path:
         return self.folder / f"network_{number:03d}.unfinished"
-
-
-class _Stopped(Exception):
-    """Ends the other networks' training when one failed or the caller was interrupted."""
-
-
-def _side_by_side(
-    trainer: _Trainer,
-    numbers: Sequence[int],
-    workers: int,
-    report: Callable[[int, int, Tensor], None],
-) -> None:
-    """Trains networks in threads; PyTorch computes outside Python's lock.
-
-    Threads share the images, and none outlives the process, so a resumed run finds no other
-    writer. The first error is raised here after the other threads have stopped.
-    """
-    events: SimpleQueue[tuple[int, int, Tensor] | Future[None]] = SimpleQueue()
-    stop = Flag()
-
-    def run(number: int) -> None:
-        def after_step(step: int, loss: Tensor) -> None:
-            events.put((number, step, loss))
-            if stop.is_set():
-                raise _Stopped
-
-        if not stop.is_set():
-            trainer.run(number, after_step)
-
-    before = torch.get_num_threads()
-    threads = max(1, trainer.runtime.threads // workers)
-    executor = ThreadPoolExecutor(
-        workers, "pretraining", initializer=torch.set_num_threads, initargs=(threads,)
-    )
-    try:
-        for number in numbers:
-            executor.submit(run, number).add_done_callback(events.put)
-        complete = 0
-        while complete < len(numbers):
-            event = events.get()
-            if isinstance(event, Future):
-                event.result()  # raises the error of its thread
-                complete += 1
-            else:
-                report(*event)
-    finally:
-        stop.set()
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
-
-
-def _count_workers(workers: int | Literal["auto"], runtime: Runtime, networks: int) -> int:
-    if workers == "auto":
-        suitable = runtime.device.type == "cpu" and not runtime.compile
-        workers = runtime.threads if suitable else 1
-    elif workers > 1 and runtime.compile:
-        raise SettingsError(
-            f"workers is {workers}, but the runtime compiles networks, which one thread must do; "
-            "set workers = 1 or compile = 'off'."
-        )
-    return max(1, min(workers, networks))

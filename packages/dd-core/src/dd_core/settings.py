@@ -337,6 +337,8 @@ class StudentSettings:
         gamma: Factor of the learning rate at each milestone.
         augmentation: Strategy string, see `dd_core.augment`.
         cutmix: Probability of CutMix for a batch.
+        labels: ``stored`` (a teacher's probabilities where the set has them) or ``hard`` (the
+            classes alone, whatever the set has).
         evaluations: Test evaluations of each student, evenly spaced; the last is at the end.
     """
 
@@ -352,6 +354,7 @@ class StudentSettings:
     gamma: float = 0.5
     augmentation: str = "flip_color_crop/scale/rotate"
     cutmix: float = 0.5
+    labels: Literal["stored", "hard"] = "stored"
     evaluations: int = 4
 
     def __post_init__(self) -> None:

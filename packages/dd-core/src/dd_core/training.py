@@ -22,7 +22,7 @@ from dd_core.runtime import Runtime, generator
 __all__ = [
     "TrainingSet",
     "TrainingSettings",
-    "accuracy",
+    "confusion_of",
     "total_steps",
     "train",
     "unfinished_progress",
@@ -184,17 +184,22 @@ def _finite(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def accuracy(network: nn.Module, images: LabeledImages, runtime: Runtime) -> float:
-    """Share of images whose class is predicted, in percent, by the network in evaluation mode."""
-    correct, training = 0, network.training
+def confusion_of(network: nn.Module, images: LabeledImages, runtime: Runtime) -> Tensor:
+    """How often an image of a class was taken for another, by the network in evaluation mode.
+
+    Returns:
+        int64 of shape (n_classes, n_classes) on the CPU: rows are true classes, columns predicted.
+    """
+    n, training = images.n_classes, network.training
+    counts = torch.zeros(n * n, dtype=torch.int64, device=runtime.device)
     network.eval()
     for start in range(0, len(images), runtime.chunk_images):
         part = slice(start, start + runtime.chunk_images)
         x = normalize(images.take(part), images.mean, images.std)
         predicted = network(x.to(runtime.dtype)).argmax(1)
-        correct += int((predicted == images.labels[part]).sum())
+        counts += torch.bincount(images.labels[part] * n + predicted, minlength=n * n)
     network.train(training)
-    return 100 * correct / len(images)
+    return counts.view(n, n).cpu()
 
 
 def unfinished_progress(state: Path, *, key: str) -> tuple[int, float]:
@@ -215,7 +220,7 @@ def _batch_of_stream(step: int, batch: int, n: int, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)  # one stream for each network that is trained at the same time
 def _permutation(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator(seed, "order", epoch))
 

@@ -1,10 +1,13 @@
-"""Students: networks trained from scratch on a distilled set, tested on real images."""
+"""Students: networks trained from scratch on a set, tested on real images."""
 
 from __future__ import annotations
 
+import math
 import statistics
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +22,14 @@ from dd_core.networks import network_for
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
-from dd_core.training import TrainingSet, accuracy, total_steps, train, unfinished_progress
+from dd_core.side_by_side import count_workers, run_side_by_side
+from dd_core.training import (
+    TrainingSet,
+    confusion_of,
+    total_steps,
+    train,
+    unfinished_progress,
+)
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -33,13 +43,23 @@ class Evaluation:
         best: The best of the test evaluations of each student. It is chosen on the test set, so
             it is no result; papers that report it are compared with it.
         curves: For each student, pairs of epoch and test accuracy.
-        seconds: Time of training and testing, over all attempts.
+        seconds: Time of training and testing, added over students and attempts.
+        confusion: int64 of shape (n, n_classes, n_classes): test images of each student after its
+            last epoch, rows by true class, columns by predicted class. None where it was made by
+            hand without.
+
+    Example:
+        >>> found = Evaluation((50.0, 52.0), (51.0, 52.0), (((1.0, 50.0),), ((1.0, 52.0),)), 1.0)
+        >>> low, high = found.interval
+        >>> f"{found.mean} from {low:.1f} to {high:.1f}, n = {found.n}"
+        '51.0 from 38.3 to 63.7, n = 2'
     """
 
     last: tuple[float, ...]
     best: tuple[float, ...]
     curves: tuple[tuple[tuple[float, float], ...], ...]
     seconds: float
+    confusion: Tensor | None = field(default=None, compare=False, repr=False)
 
     @property
     def n(self) -> int:
@@ -56,9 +76,36 @@ class Evaluation:
         """Sample standard deviation (n - 1) of the last accuracies; NaN for one student."""
         return statistics.stdev(self.last) if self.n > 1 else float("nan")
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Student's t interval of 95 % for the mean of all such students; None for one student.
+
+        It speaks of other students of the same set, not of other sets.
+        """
+        if self.n == 1:
+            return None
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, self.n - 1)) * self.std / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+    def as_record(self) -> dict[str, Any]:
+        """What JSON can say: percent and seconds; the confusion matrices added up."""
+        return {
+            "mean": self.mean,
+            "std": self.std if self.n > 1 else None,
+            "n": self.n,
+            "interval": None if self.interval is None else list(self.interval),
+            "last": list(self.last),
+            "best": list(self.best),
+            "curves": [[list(point) for point in curve] for curve in self.curves],
+            "confusion": None if self.confusion is None else self.confusion.sum(0).tolist(),
+            "seconds": self.seconds,
+        }
+
 
 def evaluate(
-    data: DistilledSet,
+    data: DistilledSet | LabeledImages,
     test: LabeledImages,
     network: NetworkSettings,
     settings: StudentSettings,
@@ -69,31 +116,37 @@ def evaluate(
     listen: Listener = ignore,
     phase: str = "students",
     checkpoint_seconds: float = 5.0,
+    workers: int | Literal["auto"] = "auto",
 ) -> Evaluation:
-    """Trains students on the decoded set and tests each; a second call goes on from the folder.
+    """Trains students on a set and tests each; a second call goes on from the folder.
 
     The i-th student of two sets starts from the same weights, so sets are compared in pairs.
     The test images choose nothing: the result is the last epoch's.
 
     Views and test images are normalised with the set's own ``mean`` and ``std``; those of
-    ``test`` are not read. A set with soft labels is trained on with them: the loss of a view is
-    -sum_c p_c log softmax(z)_c. ``dataclasses.replace(data, soft_labels=None)`` is the same set
-    with its labels alone.
+    ``test`` are not read. A set with soft labels is trained on with them, unless the settings say
+    otherwise: the loss of a view is -sum_c p_c log softmax(z)_c.
+
+    On the CPU, students are trained side by side, each with its share of the threads. A student's
+    result follows from the seed, its number and its threads, not from what runs beside it; other
+    numbers of threads or workers change it by rounding.
 
     Args:
-        data: A distilled or selected set.
+        data: A distilled or selected set, or real images, such as a whole training set.
         test: Real test images, of the same classes, size and channels.
         network: The students' architecture.
-        settings: Number and training of the students.
+        settings: Number and training of the students: the protocol.
         folder: Where results and unfinished states are kept; one process at a time.
         seed: Seed of weights, order and augmentation; not negative.
         runtime: Device and precision.
         listen: Receives events.
         phase: Name of the phase in the events.
         checkpoint_seconds: Time between two stored states.
+        workers: Students at a time; ``auto`` is one for each thread on the CPU, and 1 elsewhere.
 
     Raises:
-        SettingsError: An argument is of the wrong type, or ``seed`` is negative.
+        SettingsError: An argument is of the wrong type, ``seed`` is negative, or ``workers`` is
+            more than 1 for compiled networks.
         DataError: The test images are of other classes, size or channels than the set.
         CheckpointError: The folder belongs to another evaluation, another process works in it, or
             a file in it is damaged.
@@ -102,16 +155,37 @@ def evaluate(
     folder, seed = as_path("folder", folder), as_seed(seed)
     network = as_instance("network", network, NetworkSettings)
     settings = as_instance("settings", settings, StudentSettings)
-    _check_alike(as_instance("data", data, DistilledSet), as_instance("test", test, LabeledImages))
+    if not isinstance(data, LabeledImages):
+        as_instance("data", data, DistilledSet)
+    _check_alike(data, as_instance("test", test, LabeledImages))
+    many = count_workers(workers, runtime, settings.students)
+    key = fingerprint(
+        asdict(network), asdict(settings), seed, runtime.dtype,
+        replace(test, mean=data.mean, std=data.std).fingerprint(), data.fingerprint(),
+    )  # fmt: skip
+    classroom = _Classroom(
+        _training_set(data, settings, runtime.device),
+        replace(test, mean=data.mean, std=data.std).to(runtime.device),
+        network, settings, folder, seed, runtime, checkpoint_seconds, key,
+    )  # fmt: skip
     with locked(folder):
-        return _evaluate(
-            data, replace(test, mean=data.mean, std=data.std), network, settings,
-            folder=folder, seed=seed, runtime=runtime, listen=listen, phase=phase,
-            checkpoint_seconds=checkpoint_seconds,
-        )  # fmt: skip
+        return _evaluate(classroom, many, phase, listen)
 
 
-def _check_alike(data: DistilledSet, test: LabeledImages) -> None:
+def _training_set(
+    data: DistilledSet | LabeledImages, settings: StudentSettings, device: torch.device
+) -> TrainingSet:
+    """What the students see: decoded views, or real images, with the labels that are asked for."""
+    if isinstance(data, LabeledImages):
+        real = data.to(device)
+        return TrainingSet(real.pixels, real.labels, real.mean, real.std)
+    images, labels = data.decoded()
+    if data.soft_labels is not None and settings.labels == "stored":
+        labels = data.soft_targets()
+    return TrainingSet(images.to(device), labels.to(device), data.mean, data.std)
+
+
+def _check_alike(data: DistilledSet | LabeledImages, test: LabeledImages) -> None:
     """Refuses test images that students of the set cannot be tested on.
 
     Raises:
@@ -128,7 +202,8 @@ def _check_alike(data: DistilledSet, test: LabeledImages) -> None:
             "test images of the same classes in the same order; where only the names differ, use "
             "dataclasses.replace(data, class_names=test.class_names)."
         )
-    shape = (data.images.shape[1], data.images.shape[-1])
+    pixels = data.images if isinstance(data, DistilledSet) else data.pixels
+    shape = (pixels.shape[1], pixels.shape[-1])
     if shape != (test.channels, test.size):
         raise DataError(
             f"test images have {test.channels} channels and {test.size} px, those of data "
@@ -136,102 +211,107 @@ def _check_alike(data: DistilledSet, test: LabeledImages) -> None:
         )
 
 
-def _evaluate(
-    data: DistilledSet,
-    test: LabeledImages,
-    network: NetworkSettings,
-    settings: StudentSettings,
-    *,
-    folder: Path,
-    seed: int,
-    runtime: Runtime,
-    listen: Listener,
-    phase: str,
-    checkpoint_seconds: float,
-) -> Evaluation:
-    """`evaluate` in a folder that is held, of test images that are normalised as the set is."""
-    device = runtime.device
-    test = test.to(device)
-    images, labels = data.decoded()
-    if data.soft_labels is not None:
-        labels = data.soft_targets()
-    training = TrainingSet(images.to(device), labels.to(device), data.mean, data.std)
-    key = fingerprint(
-        asdict(network), asdict(settings), seed, runtime.dtype, test.fingerprint(),
-        data.fingerprint(),
-    )  # fmt: skip
-    records = [load_record(_path(folder, i), key=key) for i in range(settings.students)]
-    states = [folder / f"student_{i:03d}.unfinished" for i in range(settings.students)]
-    begun = [
-        (0, 0.0) if record is not None else unfinished_progress(state, key=key)
-        for record, state in zip(records, states, strict=True)
-    ]
-    steps = total_steps(len(training), settings)
+@dataclass(frozen=True)
+class _Classroom:
+    """Trains and tests the students of one evaluation, one a call, in any order and thread."""
+
+    training: TrainingSet
+    test: LabeledImages
+    network: NetworkSettings
+    settings: StudentSettings
+    folder: Path
+    seed: int
+    runtime: Runtime
+    checkpoint_seconds: float
+    key: str
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of one student."""
+        return total_steps(len(self.training), self.settings)
+
+    def record(self, number: int) -> dict[str, object] | None:
+        """What is stored of a student; None where it is not done."""
+        return load_record(self._path(number), key=self.key)
+
+    def progress(self, number: int) -> tuple[int, float]:
+        """Steps and seconds of a student from earlier attempts."""
+        if (stored := self.record(number)) is not None:
+            return self.steps, float(str(stored["seconds"]))
+        return unfinished_progress(self._state(number), key=self.key)
+
+    def run(self, number: int, report: Callable[[int, Mapping[str, Tensor | float]], None]) -> None:
+        """Trains one student, from its stored state if there is one, and stores what it reached."""
+        settings = self.settings
+        start = generator(self.seed, "student", number).initial_seed()
+        student = network_for(self.test, self.network, start).to(self.runtime.device)
+        optimizer = _optimizer(student, settings)
+        count = min(settings.evaluations, self.steps)
+        moments = {round(self.steps * (i + 1) / count) for i in range(count)}
+        shown: dict[str, Tensor | float] = {}
+
+        def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
+            if step in moments:
+                counts = confusion_of(student, self.test, self.runtime)
+                shown["accuracy"] = 100 * int(counts.trace()) / len(self.test)
+                epoch = step * min(settings.batch_size, len(self.training)) / len(self.training)
+                facts["curve"] = [*_curve(facts), [epoch, shown["accuracy"]]]
+                if step == self.steps:
+                    facts["confusion"] = counts.tolist()
+            report(step, {**shown, "loss": loss})
+
+        facts = train(
+            student, optimizer, self.training, settings,
+            seed=generator(self.seed, "student training", number).initial_seed(),
+            runtime=self.runtime, state=self._state(number), key=self.key,
+            checkpoint_seconds=self.checkpoint_seconds, after_step=after_step,
+        )  # fmt: skip
+        record = {name: facts[name] for name in ("curve", "confusion", "seconds")}
+        save_record(self._path(number), record, key=self.key)
+        self._state(number).unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"student_{number:03d}.json"
+
+    def _state(self, number: int) -> Path:
+        return self.folder / f"student_{number:03d}.unfinished"
+
+
+def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) -> Evaluation:
+    """`evaluate` in a folder that is held."""
+    numbers = range(classroom.settings.students)
+    records = [classroom.record(number) for number in numbers]
+    before = [classroom.progress(number) for number in numbers]
+    done = [steps for steps, _ in before]
     progress = Phase(
-        phase, settings.students * steps, "step", listen,
-        done=steps * sum(r is not None for r in records) + sum(done for done, _ in begun),
-        seconds=sum(float(str(r["seconds"])) for r in records if r) + sum(s for _, s in begun),
+        phase, len(numbers) * classroom.steps, "step", listen,
+        done=sum(done), seconds=sum(seconds for _, seconds in before),
     )  # fmt: skip
-    complete = all(record is not None for record in records)
-    for number, record in enumerate(records):
-        if record is None:
-            done = progress.done - begun[number][0]
-            records[number] = _one_student(
-                training, test, network, settings, number, done=done, key=key, folder=folder,
-                state=states[number], seed=seed, runtime=runtime, progress=progress,
-                checkpoint_seconds=checkpoint_seconds,
-            )  # fmt: skip
-    found = [record for record in records if record is not None]
+
+    def report(number: int, step: int, values: Mapping[str, Tensor | float]) -> None:
+        done[number] = step
+        shown = {name: float(value) for name, value in values.items()} if progress.due() else None
+        progress.advance(sum(done), shown)
+
+    missing = [number for number in numbers if records[number] is None]
+    in_rounds = len(numbers) - len(numbers) % many  # those left over share all threads
+    for workers, group in (
+        (many, [number for number in missing if number < in_rounds]),
+        (len(numbers) % many, [number for number in missing if number >= in_rounds]),
+    ):
+        if group:
+            run_side_by_side(
+                classroom.run, group, workers, report, threads=classroom.runtime.threads
+            )
+    found = [record for record in map(classroom.record, numbers) if record is not None]
     curves = tuple(tuple((e, a) for e, a in _curve(record)) for record in found)
     last = tuple(curve[-1][1] for curve in curves)
     best = tuple(max(a for _, a in curve) for curve in curves)
-    if not complete:
+    if missing:
         progress.finish({"accuracy": last[-1]})
-    return Evaluation(last, best, curves, sum(float(str(r["seconds"])) for r in found))
-
-
-def _one_student(
-    training: TrainingSet,
-    test: LabeledImages,
-    network: NetworkSettings,
-    settings: StudentSettings,
-    number: int,
-    *,
-    done: int,
-    key: str,
-    folder: Path,
-    state: Path,
-    seed: int,
-    runtime: Runtime,
-    progress: Phase,
-    checkpoint_seconds: float,
-) -> dict[str, object]:
-    start = generator(seed, "student", number).initial_seed()
-    student = network_for(test, network, start).to(runtime.device)
-    optimizer = _optimizer(student, settings)
-    steps = total_steps(len(training), settings)
-    count = min(settings.evaluations, steps)
-    moments = {round(steps * (i + 1) / count) for i in range(count)}
-    shown: dict[str, float] = {}
-
-    def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
-        if step in moments:
-            shown["accuracy"] = accuracy(student, test, runtime)
-            epoch = step * min(settings.batch_size, len(training)) / len(training)
-            facts["curve"] = [*_curve(facts), [epoch, shown["accuracy"]]]
-        if progress.due():
-            shown["loss"] = loss.item()
-        progress.advance(done + step, shown)
-
-    facts = train(
-        student, optimizer, training, settings,
-        seed=generator(seed, "student training", number).initial_seed(), runtime=runtime,
-        state=state, key=key, checkpoint_seconds=checkpoint_seconds, after_step=after_step,
-    )  # fmt: skip
-    record = {"curve": facts["curve"], "seconds": facts["seconds"]}
-    save_record(_path(folder, number), record, key=key)
-    state.unlink(missing_ok=True)
-    return record
+    seconds = sum(float(str(record["seconds"])) for record in found)
+    confusion = torch.tensor([record["confusion"] for record in found], dtype=torch.int64)
+    return Evaluation(last, best, curves, seconds, confusion)
 
 
 def _optimizer(student: nn.Module, s: StudentSettings) -> torch.optim.Optimizer:
@@ -241,10 +321,6 @@ def _optimizer(student: nn.Module, s: StudentSettings) -> torch.optim.Optimizer:
         )
     kind = torch.optim.AdamW if s.optimizer == "adamw" else torch.optim.Adam
     return kind(student.parameters(), s.learning_rate, weight_decay=s.weight_decay, fused=True)
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"student_{number:03d}.json"
 
 
 def _curve(record: dict[str, object]) -> list[list[float]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from dd_core.errors import SettingsError
@@ -22,7 +24,9 @@ __all__ = [
     "build_network",
     "describe_network",
     "initialize",
+    "large_enough",
     "network_for",
+    "usual_depth",
 ]
 
 _SMALLEST = {"alexnet": 8, "vgg11": 32, "resnet18": 16}
@@ -49,8 +53,8 @@ def build_network(
         >>> build_network(settings, channels=3, size=64, n_classes=10, seed=0).n_features
         512
     """
-    least = _SMALLEST.get(settings.architecture, 1)
-    if padded_size(size) < least:
+    if not large_enough(settings, size):
+        least = _SMALLEST[settings.architecture]
         raise SettingsError(
             f"architecture is {settings.architecture!r}, which needs images of at least {least} "
             f"px, but they have {size}; choose 'convnet' with a depth that suits them."
@@ -64,6 +68,21 @@ def build_network(
     network.load_state_dict(empty, assign=True)
     initialize(network, torch.Generator().manual_seed(seed))
     return network
+
+
+def large_enough(settings: NetworkSettings, size: int) -> bool:
+    """Whether images of a size are large enough for an architecture, whatever its depth."""
+    return padded_size(size) >= _SMALLEST.get(settings.architecture, 1)
+
+
+def usual_depth(size: int) -> int:
+    """Blocks of a ConvNet for images of this size, as the literature takes them.
+
+    Example:
+        >>> [usual_depth(size) for size in (8, 28, 32, 64, 128, 224)]
+        [1, 3, 3, 4, 5, 6]
+    """
+    return max(1, round(math.log2(size / 4)))
 
 
 def network_for(images: LabeledImages, settings: NetworkSettings, seed: int) -> Network:
