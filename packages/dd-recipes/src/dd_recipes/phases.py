@@ -212,7 +212,7 @@ def _pool(bench: Bench, work: Work) -> ExtractorPool:
     with waiting(folder, say):
         pool = pretrain_pool(
             work.data.train, cell.network, cell.pretrain, folder=folder,
-            phase=f"pool {cell.name}", **bench.common,
+            phase=f"pool {cell.name}", workers="auto", **bench.common,
         )  # fmt: skip
         about = {"data": work.data.name, "network": asdict(cell.network), "networks": len(pool)}
         write_json(folder / "pool.json", {"seconds": pool.seconds, **about})
