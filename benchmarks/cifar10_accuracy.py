@@ -50,7 +50,7 @@ CSDM_TERM = Term(
 NCFM_IPC1 = DistillSettings(
     objectives=(NCFM_TERM,),
     synthetic=SyntheticSettings(ipc=1, factor=2),
-    iterations=7000,
+    iterations=30000,
     batch_real=128,
     hold=5,
     learning_rate=3e-3,

@@ -12,13 +12,20 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from dd_core import DistilledSet, SyntheticSettings, export_legacy, select_random
+from dd_core import (
+    DistilledSet,
+    SyntheticSettings,
+    export_images,
+    export_legacy,
+    select_random,
+)
 from dd_recipes.cli import Guarded
 from dd_recipes.commands._students import in_order
 from dd_recipes.commands.evaluate import evaluate
 from dd_recipes.recipe import DataSource
 from dd_recipes.sources import load_data
 
+CONVNET = "depth-3-width-8-and-norm-instance"
 PLAIN = ["--device", "cpu", "--precision", "float32", "--compile", "off", "--width", "8",
          "--students", "2", "--steps", "4"]  # fmt: skip
 
@@ -46,7 +53,7 @@ def results(*arguments: object) -> dict[str, Any]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree of three classes that can be told apart by their brightness."""
     root, draws = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
-    for part, n in (("train", 6), ("val", 4)):
+    for part, n in (("train", 16), ("val", 4)):
         for label, name in enumerate(("ant", "bee", "cow")):
             (root / part / name).mkdir(parents=True)
             for i in range(n):
@@ -68,9 +75,9 @@ def test_students_are_tested_and_the_numbers_kept(stored: Path, tree: Path, tmp_
     result = call(stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "2 images a class" in result.output and "12 images of" in result.output
-    assert "(n = 2), after the last epoch" in result.output
+    assert "(n = 2), mean within" in result.output and "last epoch" in result.output
     assert "best epochs, chosen on the test images" in result.output
-    record = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    record = json.loads((tmp_path / "out" / "evaluate.json").read_text())
     (row,) = record["results"]["rows"]
     assert row["n"] == len(row["last"]) == 2
     assert row["network"] == "convnet of depth 3, width 8 and norm instance"
@@ -80,7 +87,7 @@ def test_students_are_tested_and_the_numbers_kept(stored: Path, tree: Path, tmp_
 def test_the_same_command_computes_nothing_again(stored: Path, tree: Path, tmp_path: Path) -> None:
     arguments = [stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
     first = results(*arguments)
-    student = tmp_path / "out" / "convnet" / "student_000.json"
+    student = tmp_path / "out" / f"convnet-of-{CONVNET}" / "student_000.json"
     written = student.stat().st_mtime_ns
     assert results(*arguments) == first
     assert student.stat().st_mtime_ns == written
@@ -145,7 +152,7 @@ def test_the_data_set_is_known_by_its_classes(tmp_path: Path) -> None:
     data = load_data(DataSource("embedded"), None)
     settings = SyntheticSettings(ipc=1, factor=1, init="real")
     select_random(data.train, settings, seed=0).save(tmp_path / "set")
-    found = results(tmp_path / "set", "--out", tmp_path / "out")
+    found = results(tmp_path / "set", "--out", tmp_path / "out", "--no-content")
     assert (found["data"], found["test_images"]) == ("Fashion-MNIST subset", 2500)
 
 
@@ -157,6 +164,101 @@ def test_a_legacy_file(stored: Path, tree: Path, tmp_path: Path) -> None:
     assert "--factor" in result.output and "--normalization" in result.output
     said = ["--factor", "1", "--normalization", "imagenet"]
     assert results(*arguments, *said, "--out", tmp_path / "out")["ipc"] == 2
+
+
+def test_a_folder_of_images(stored: Path, tree: Path, tmp_path: Path) -> None:
+    known = DistilledSet.load(stored)
+    export_images(known, tmp_path / "ours")
+    common = ["--dataset", "folder", "--data", tree]
+    ours = results(tmp_path / "ours", *common, "--out", tmp_path / "a")
+    assert (ours["ipc"], ours["test_images"]) == (2, 12)
+    (tmp_path / "ours" / "export.json").unlink()
+    for label, name in enumerate(known.class_names):
+        (tmp_path / "ours" / f"00{label}_{name}").rename(tmp_path / "ours" / name)
+    result = call(tmp_path / "ours", *common, "--out", tmp_path / "b")
+    assert result.exit_code == 2
+    assert "--dataset NAME (or --normalization NORM); --factor N" in result.output
+    said = ["--factor", "1", "--normalization", f"{numbers(known.mean)}/{numbers(known.std)}"]
+    other = results(tmp_path / "ours", *common, *said, "--out", tmp_path / "b")
+    assert other["rows"][0]["last"] == ours["rows"][0]["last"]
+    (tmp_path / "ours" / "cow").rename(tmp_path / "cow")
+    result = call(tmp_path / "ours", *common, *said, "--out", tmp_path / "c")
+    assert result.exit_code == 2 and "no folder for class 'cow'" in result.output
+    result = call(tmp_path / "ours", *common, *said, "--zca", "--out", tmp_path / "c")
+    assert result.exit_code == 2 and "--zca was given, but" in result.output
+
+
+def numbers(values: tuple[float, ...]) -> str:
+    return ",".join(map(str, values))
+
+
+def test_all_parts_of_an_evaluation(
+    stored: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dd_recipes.commands._parts._GRID", ((1, 2), (4,), ("instance",)))
+    monkeypatch.setattr("dd_recipes.commands._parts._VALIDATION", 0.34)
+    arguments = [stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
+    plain = results(*arguments)
+    assert not plain.keys() & {"budget", "continual", "search", "scores"}
+    more = ["--also", "continual", "--also", "search", "--also", "scores", "--whole-epochs", "1"]
+    found = results(*arguments, *more)
+    assert found["rows"] == plain["rows"]  # in the same folder, nothing trained again
+    assert [step["classes"] for step in found["continual"]["steps"]] == [1, 2, 3]
+    assert {each["name"] for each in found["search"]["candidates"]} == {
+        "convnet-d1-w4-instance", "convnet-d2-w4-instance",
+    }  # fmt: skip
+    assert found["scores"]["label_robust"]["value"] > 0
+    assert found["content"] == plain["content"] and len(found["content"]["classes"]) == 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "robust" in page and "data:image/png;base64," in page
+    said = call(*arguments, *more).output
+    for words in ("classes seen", "Spearman's rho", "label-robust score", "beside real images"):
+        assert words in said, words
+
+
+def test_the_length_of_the_training_is_varied(stored: Path, tree: Path, tmp_path: Path) -> None:
+    arguments = [
+        "evaluate", *PLAIN[:-2], str(stored), "--dataset", "folder", "--data", str(tree), "--json",
+        "--out", str(tmp_path / "out"), "--epochs", "10", "--also", "budget", "--no-content",
+    ]  # fmt: skip
+    result = CliRunner().invoke(commands, arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [point["epochs"] for point in found["budget"]] == [1, 3, 10]
+    assert found["budget"][-1]["last"] == found["rows"][0]["last"]
+    assert "content" not in found
+
+
+def test_too_few_real_images_are_said_and_cost_nothing_else(
+    stored: Path, tree: Path, tmp_path: Path
+) -> None:
+    for path in [*tree.glob("train/*/[0-3].png"), *tree.glob("val/*/*.png")]:
+        target = tmp_path / "few" / path.relative_to(tree)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    arguments = [stored, "--dataset", "folder", "--data", tmp_path / "few"]
+    said = call(*arguments, "--out", tmp_path / "out")
+    assert said.exit_code == 0 and "not compared with real images" in said.output
+    assert "content" not in results(*arguments, "--out", tmp_path / "out")
+
+
+def test_a_protocol_is_taken_but_for_what_is_said(stored: Path, tree: Path, tmp_path: Path) -> None:
+    found = results(stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out",
+                    "--protocol", "dm", "--no-content")  # fmt: skip
+    protocol = found["protocol"]
+    assert (protocol["name"], protocol["optimizer"], protocol["epochs"]) == ("dm", "sgd", 1000)
+    assert (protocol["students"], protocol["steps"]) == (2, 4)
+
+
+def test_options_without_effect_are_refused(stored: Path, tree: Path) -> None:
+    common = [stored, "--dataset", "folder", "--data", tree]
+    for options, message in (
+        (["--also", "budget"], "--steps does not go with it"),
+        (["--whole-epochs", "3"], "no effect without --also scores or search"),
+        (["--protocol", "long"], "is not one of"),
+    ):
+        result = call(*common, *options)
+        assert result.exit_code == 2 and message in result.output, result.output
 
 
 def test_soft_labels_are_used_or_ignored(stored: Path, tree: Path, tmp_path: Path) -> None:

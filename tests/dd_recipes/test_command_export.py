@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -81,8 +82,45 @@ def test_every_layout_can_be_written_and_read_back(
     assert again.mean == before.mean
 
 
+def test_ddranking_is_told_what_it_needs_to_know(tmp_path: Path) -> None:
+    """The set's own constants are not those that the tool tests with."""
+    data = replace(a_set(n_classes=10, names=CIFAR10), mean=(0.5,) * 3, std=(0.25,) * 3)
+    data.save(tmp_path / "set")
+    result = call(tmp_path / "set", "--to", "ddranking", "--out", tmp_path / "dd",
+                  "--learning-rate", "0.01")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "80 views of 10 classes" in result.output
+    assert "normalised for CIFAR10; in DD-Ranking give ipc 8 (views of 2 stored images) and " \
+        "im_size [8, 8]" in result.output  # fmt: skip
+    images = torch.load(tmp_path / "dd" / "images.pt")
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in
+                 ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.201)))  # fmt: skip
+    assert torch.allclose(images * std + mean, data.decoded()[0], atol=1e-6)
+    assert torch.load(tmp_path / "dd" / "lr.pt").item() == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("known", "arguments", "said"),
+    [
+        ({"data": {"source": "imagewoof"}}, [], "normalised for ImageWoof;"),
+        ({"data": {"source": "folder"}}, [], "normalised with the set's mean and std;"),
+        ({"data": "a hash"}, [], "normalised with the set's mean and std;"),
+        ({}, ["--dataset", "imagenette"], "normalised for ImageNette;"),
+    ],
+)
+def test_the_data_of_ddranking_are_the_sets_own(
+    known: dict[str, object], arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    names = tuple(f"class {i}" for i in range(10))
+    data = replace(a_set(n_classes=10, names=names, factor=1), provenance=known)
+    data.save(tmp_path / "set")
+    result = call(tmp_path / "set", "--to", "ddranking", "--out", tmp_path / "dd", *arguments)
+    assert result.exit_code == 0, result.output
+    assert said in result.output and "give ipc 2 and im_size" in result.output
+
+
 def test_the_line_that_reads_it_is_true(stored: Path, tmp_path: Path) -> None:
-    for form, out in (("npz", "a.npz"), ("set", "copy"), ("pt", "a.pt")):
+    for form, out in (("npz", "a.npz"), ("set", "copy"), ("pt", "a.pt"), ("ddranking", "dd")):
         layout = ["--layout", "idc"] if form == "pt" else []
         result = call(stored, "--to", form, *layout, "--out", tmp_path / out)
         line = result.output.splitlines()[-1].removeprefix("read it: ")
@@ -156,6 +194,18 @@ OLD = ["--classes", "cat,dog", "--normalization", "cifar10"]
          "--layout has no effect"),
         (lambda p: [p / "set", "--to", "npz", "--clip", "--out", p / "a.npz"],
          "--clip has no effect"),
+        (lambda p: [p / "set", "--to", "npz", "--learning-rate", "1", "--out", p / "a.npz"],
+         "--learning-rate has no effect"),
+        (lambda p: [p / "set", "--to", "ddranking", "--views", "--out", p / "dd"],
+         "--views has no effect"),
+        (lambda p: [p / "set", "--to", "ddranking", "--learning-rate", "0", "--out", p / "dd"],
+         "--learning-rate is 0.0; it must be positive"),
+        (lambda p: [p / "set", "--to", "ddranking", "--dataset", "cifar10", "--out", p / "dd"],
+         "--dataset is 'CIFAR10', which has 10 classes"),
+        (lambda p: [p / "set", "--to", "ddranking", "--data", p, "--out", p / "dd"],
+         "--data was given, but"),
+        (lambda p: [p / "mixed", "--to", "ddranking", "--out", p / "dd"],
+         "classes are in another order than CIFAR-10's"),
         (lambda p: [p / "set", "--to", "pt", "--layout", "dc", "--out", p / "a.pt"],
          "give --views to write decoded views, or --layout idc"),
         (lambda p: [p / "set", "--to", "npz", "--factor", "2", "--out", p / "a.npz"],
@@ -178,6 +228,7 @@ OLD = ["--classes", "cat,dog", "--normalization", "cifar10"]
 def test_wrong_input_gets_one_message(arguments: Arguments, message: str, tmp_path: Path) -> None:
     a_set().save(tmp_path / "set")
     a_set(scale=3.0).save(tmp_path / "free")
+    a_set(n_classes=10, names=CIFAR10[::-1]).save(tmp_path / "mixed")
     export_legacy(a_set(), tmp_path / "old.pt", "idc")
     (tmp_path / "broken.pt").write_bytes(b"nothing")
     before = sorted(tmp_path.iterdir())
@@ -189,7 +240,7 @@ def test_wrong_input_gets_one_message(arguments: Arguments, message: str, tmp_pa
 
 
 def test_an_export_is_replaced_only_on_demand(stored: Path, tmp_path: Path) -> None:
-    for form, out in (("npz", "a.npz"), ("folder", "png"), ("set", "copy")):
+    for form, out in (("npz", "a.npz"), ("folder", "png"), ("ddranking", "dd"), ("set", "copy")):
         arguments = [stored, "--to", form, "--out", tmp_path / out]
         assert call(*arguments).exit_code == 0
         refused = call(*arguments)

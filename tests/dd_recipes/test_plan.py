@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from dd_core.runtime import choose_runtime
+from dd_core.training import total_steps
 from dd_recipes import plan
 from dd_recipes.catalog import find
 from dd_recipes.cli import main
 from dd_recipes.find_data import Found
+from dd_recipes.measure_settings import ContinualSettings, SearchSettings
 from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
 from dd_recipes.reader import load_recipe
 from dd_recipes.recipe import Recipe
@@ -107,15 +110,35 @@ def test_other_measures_take_other_phases(paces: dict[str, int]) -> None:
     recipe = quickstart()
     ncfm = recipe.cells[3]
 
-    def seconds(measure: str) -> tuple[float, float, float]:
-        cell = replace(ncfm, measure=measure)
+    def seconds(measure: str, **rest: Any) -> tuple[float, float, float]:
+        cell = replace(ncfm, measure=measure, **rest)
         (made,) = plan.make_plan(recipe, (cell,), None, PLAIN).cells
         return made.pool_seconds, made.set_seconds, made.student_seconds
 
     pool, distill, students = seconds("accuracy")
     assert seconds("speed") == (0, 11 * 2, 0)
     assert seconds("dynamics") == (pool, distill, 5 * students)
-    assert seconds("continual") == (pool, distill, 3 * students)
+    assert ncfm.students.steps  # as many steps whatever the classes seen
+    assert seconds("continual") == (pool, distill, 5 * students)
+    by_epochs = {"students": replace(ncfm.students, steps=0, epochs=64)}
+    few = seconds("accuracy", **by_epochs)[2]
+    ten = seconds("continual", continual=ContinualSettings(10), **by_epochs)
+    assert ten[2] == pytest.approx(5.5 * few)
+
+
+def test_a_search_costs_as_many_products_as_its_networks(paces: dict[str, int]) -> None:
+    """The cell's own network, one of half its cost and one of a third, on the set and on all."""
+    recipe = quickstart("network.depth=1", "network.width=60")
+    search = SearchSettings((1,), (60, 30, 20), ("none",), held_out=0.5, students=2, epochs=3)
+    first = replace(recipe.cells[0], measure="search", search=search)
+    second = replace(recipe.cells[1], measure="search", search=search)
+    alone, _ = plan.make_plan(recipe, (recipe.cells[0], recipe.cells[1]), None, PLAIN).cells
+    costs = 1 + 1 / 2 + 1 / 3
+    one, two = plan.make_plan(recipe, (first, second), None, PLAIN).cells
+    each = total_steps(3000, search.whole(first.students)) * first.students.batch_size * 2
+    assert two.student_seconds == pytest.approx(costs * alone.student_seconds)  # shares the rest
+    real = one.student_seconds - two.student_seconds
+    assert real == pytest.approx(each * (costs + 2))  # two more for the test
 
 
 def test_trials_measure_something() -> None:

@@ -17,6 +17,7 @@ from dd_core.artifact import DistilledSet
 from dd_core.errors import RunError, UserError
 from dd_core.events import Event, Message, PhaseAdvanced, PhaseStarted
 from dd_core.settings import DistillSettings
+from dd_recipes.measure_settings import ContinualSettings, SearchSettings
 from dd_recipes.reader import read_recipe
 from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.results import Results
@@ -385,7 +386,21 @@ def test_what_cannot_be_made_is_found_before_anything_is_computed(
         assert not (tmp_path / "run").exists()
     for unfit, words in (
         (replace(tiny.cells[0], measure="speed"), "needs kind = 'distill'"),
-        (replace(tiny.cells[0], measure="continual", soft_labels="paper"), "does not take"),
+        (replace(tiny.cells[2], measure="dynamics", soft_labels="paper"), "does not take"),
+        (
+            replace(tiny.cells[0], measure="continual", continual=ContinualSettings(11)),
+            r"continual\.steps is 11, .*Fashion-MNIST subset has 10 classes",
+        ),
+        (
+            replace(tiny.cells[0], measure="search", search=SearchSettings((9,), (4,), ("none",))),
+            "leave no network for images of 28 px",
+        ),
+        (
+            replace(
+                tiny.cells[0], measure="search", search=SearchSettings((1, 9), (4,), ("none",))
+            ),
+            "search has 1 networks for images of 28 px; give a grid of 3",
+        ),
     ):
         with pytest.raises(UserError, match=words):
             reproduce(only(tiny, unfit), tmp_path / "run")

@@ -30,8 +30,10 @@ from dd_core.errors import (
 )
 from dd_core.evaluation import Evaluation, evaluate
 from dd_core.export import export_images, export_legacy, export_npz
+from dd_core.export_ddranking import export_ddranking
 from dd_core.extractors import ExtractorPool
 from dd_core.images import ImageData, LabeledImages
+from dd_core.import_images import import_images
 from dd_core.legacy import import_legacy
 from dd_core.memory import MemoryPlan, plan_memory
 from dd_core.minmax import Distiller
@@ -82,10 +84,12 @@ __all__ = [
     "distill",
     "environment",
     "evaluate",
+    "export_ddranking",
     "export_images",
     "export_legacy",
     "export_npz",
     "from_torchvision",
+    "import_images",
     "import_legacy",
     "join_ranks",
     "label_with_teacher",

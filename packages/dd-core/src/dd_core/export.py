@@ -21,10 +21,10 @@ from dd_core.augment import normalize
 from dd_core.checkpoint import write_atomically
 from dd_core.errors import ArtifactError
 
-__all__ = ["LegacyLayout", "export_images", "export_legacy", "export_npz"]
+__all__ = ["MARK", "LegacyLayout", "export_images", "export_legacy", "export_npz"]
 
 LegacyLayout = Literal["dc", "idc", "mtt"]
-_MARK = "export.json"  # in every folder that this module wrote
+MARK = "export.json"  # in every folder that this module wrote
 
 
 def export_images(
@@ -80,10 +80,10 @@ def export_images(
             array = image.permute(1, 2, 0).squeeze(-1).contiguous().numpy()
             Image.fromarray(array).save(target / names[label] / f"{written[label]:05d}.png")
             written[label] += 1
-        facts = {**_facts(data), "views": views, "folders": names}
-        (target / _MARK).write_text(json.dumps(facts, indent=2, default=str))
+        facts = {**facts_of(data), "views": views, "folders": names}
+        (target / MARK).write_text(json.dumps(facts, indent=2, default=str))
 
-    _write_folder(as_path("folder", folder), write, overwrite)
+    write_folder(as_path("folder", folder), write, overwrite)
 
 
 def export_npz(
@@ -164,23 +164,23 @@ def export_legacy(
     images, labels = data.images.detach().cpu(), data.labels.cpu()
     if layout == "idc":
         _refuse_file(path, overwrite)
-        write_atomically(path, _torch_bytes([images.contiguous(), labels]))
+        write_atomically(path, torch_bytes([images.contiguous(), labels]))
         return
     normalised = normalize(images, data.mean, data.std).contiguous()
     if layout == "dc":
         _refuse_file(path, overwrite)
         stored = {"data": [[normalised, labels]], "accs_all_exps": {}}
-        write_atomically(path, _torch_bytes(stored))
+        write_atomically(path, torch_bytes(stored))
         return
     if data.soft_labels is not None:
         labels = data.soft_targets().cpu().clamp_min(1e-30).log()
 
     def write(target: Path) -> None:
-        (target / "images_best.pt").write_bytes(_torch_bytes(normalised))
-        (target / "labels_best.pt").write_bytes(_torch_bytes(labels))
-        (target / _MARK).write_text(json.dumps(_facts(data), indent=2, default=str))
+        (target / "images_best.pt").write_bytes(torch_bytes(normalised))
+        (target / "labels_best.pt").write_bytes(torch_bytes(labels))
+        (target / MARK).write_text(json.dumps(facts_of(data), indent=2, default=str))
 
-    _write_folder(path, write, overwrite)
+    write_folder(path, write, overwrite)
 
 
 def as_views(data: DistilledSet) -> DistilledSet:
@@ -194,7 +194,7 @@ def as_views(data: DistilledSet) -> DistilledSet:
     )  # fmt: skip
 
 
-def _facts(data: DistilledSet) -> dict[str, Any]:
+def facts_of(data: DistilledSet) -> dict[str, Any]:
     """What the pixels alone do not say, for ``export.json``."""
     return {
         "exported_by": "dd-core",
@@ -218,7 +218,7 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
     return array
 
 
-def _torch_bytes(value: object) -> bytes:
+def torch_bytes(value: object) -> bytes:
     content = io.BytesIO()
     torch.save(value, content)
     return content.getvalue()
@@ -239,7 +239,7 @@ def _refuse_file(path: Path, overwrite: bool) -> None:
         raise ArtifactError(f"{path} exists; give another name, or overwrite=True.")
 
 
-def _write_folder(folder: Path, write: Callable[[Path], None], overwrite: bool) -> None:
+def write_folder(folder: Path, write: Callable[[Path], None], overwrite: bool) -> None:
     """Fills a folder beside the target and moves it into place, so that it is whole or absent."""
     _refuse_parent(folder)
     occupied = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
@@ -247,9 +247,9 @@ def _write_folder(folder: Path, write: Callable[[Path], None], overwrite: bool) 
         raise ArtifactError(
             f"{folder} exists and is not empty; give another folder, or overwrite=True."
         )
-    if occupied and not (folder / _MARK).is_file():
+    if occupied and not (folder / MARK).is_file():
         raise ArtifactError(
-            f"{folder} is not an earlier export (it has no {_MARK}), so overwrite=True does not "
+            f"{folder} is not an earlier export (it has no {MARK}), so overwrite=True does not "
             "replace it; give another folder."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)

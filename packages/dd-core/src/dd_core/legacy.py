@@ -22,7 +22,7 @@ from dd_core.errors import ArtifactError, SettingsError
 from dd_core.legacy_files import LAYOUTS, LegacyFile, read_legacy, sha256_of
 from dd_core.synthetic import to_unit
 
-__all__ = ["NORMALIZATIONS", "import_legacy"]
+__all__ = ["NORMALIZATIONS", "Normalization", "import_legacy", "statistics_of"]
 
 Normalization = tuple[Sequence[float], Sequence[float]]
 
@@ -97,7 +97,7 @@ def import_legacy(
         )
     mean, std = ((0.0,) * legacy.images.shape[1], (1.0,) * legacy.images.shape[1])
     if not zca:
-        mean, std = _statistics(normalization, legacy.images.shape[1])
+        mean, std = statistics_of(normalization, legacy.images.shape[1])
     pixels, taken = _pixels(legacy, mean, std, space, bool(zca))
     provenance = {
         "imported": {
@@ -183,9 +183,15 @@ def _ask(
         )
 
 
-def _statistics(
+def statistics_of(
     normalization: str | Normalization | None, channels: int
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel, of a name of `NORMALIZATIONS` or as given.
+
+    Raises:
+        ArtifactError: There is no such name, or it is of other channels.
+        SettingsError: It is neither a name nor a pair of numbers.
+    """
     if isinstance(normalization, str):
         if normalization not in NORMALIZATIONS:
             raise ArtifactError(

@@ -15,6 +15,7 @@ from dd_core.settings import (
 )
 from dd_recipes.checks import check, unknown
 from dd_recipes.layers import Merged, Origin
+from dd_recipes.measure_settings import ContinualSettings, SearchSettings
 from dd_recipes.overrides import slug
 from dd_recipes.paper import PublishedValue
 from dd_recipes.recipe import Cell, DataSource, Kind, Measure, SoftLabels
@@ -32,7 +33,10 @@ SECTIONS: Mapping[str, type[Any]] = {
     "distill": DistillSettings,
     "students": StudentSettings,
     "student_network": NetworkSettings,
+    "continual": ContinualSettings,
+    "search": SearchSettings,
 }
+_OF_MEASURE = ("continual", "search")  # sections that count for the measure of their name alone
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "kind": get_args(Kind),
     "measure": get_args(Measure),
@@ -84,13 +88,16 @@ def build_cell(raw: RawCell, merged: Merged, mistakes: list[str]) -> Cell | None
     if words["kind"] != "distill" and synthetic and synthetic.init in ("noise", "file"):
         mistakes.append(f"synthetic.init: {synthetic.init} is no choice of real images")
     distill = _distill(table, mistakes) if words["kind"] == "distill" else None
+    own_sections = {
+        name: _section(name, table, mistakes) for name in _OF_MEASURE if name == words["measure"]
+    }
     if mistakes:
         return None
     cell = Cell(
         name=raw.name, row=raw.row, column=raw.column, about=raw.about, x=raw.x,
         published=raw.published, data=data, network=network, pretrain=pretrain,
         synthetic=synthetic, distill=distill, students=students, student_network=student_network,
-        **words,
+        **words, **own_sections,
     )  # fmt: skip
     return _with_origins(cell, merged)
 

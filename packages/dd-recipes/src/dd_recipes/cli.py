@@ -29,6 +29,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "report": ("report:report", "Print the table of a run and write its report anew."),
         "distill": ("distill:distill", "Distil images of your own."),
         "evaluate": ("evaluate:evaluate", "Train networks on a distilled set and test them."),
+        "continual": ("continual:continual", "Use a distilled set as memory, class by class."),
+        "search": ("search:search", "Rank networks by training them on a distilled set."),
         "export": ("export:export", "Write a distilled set as images, .npz or .pt."),
         "data": ("data:data", "Which data sets are here, and how to get the others."),
     }

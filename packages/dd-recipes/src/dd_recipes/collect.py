@@ -100,7 +100,7 @@ def _unmeasured(common: dict[str, Any], status: Any, note: str) -> Row:
 def _values(found: Mapping[str, Any]) -> dict[str, Any]:
     plain = (
         "unit", "iteration_seconds", "gigabytes", "distill_seconds", "student_seconds", "set",
-        "data", "train_images", "test_images",
+        "data", "train_images", "test_images", "also", "whole_seconds",
     )  # fmt: skip
     curve = tuple((x, tuple(values)) for x, values in found.get("curve", ()))
     values = {name: found[name] for name in plain if name in found}
@@ -121,4 +121,4 @@ def _judged(row: Row, recipe: Recipe, runtime: str) -> Row:
 
 def _other_machine(unit: Unit, runtime: str) -> str:
     """Why seconds or memory say nothing about the paper's."""
-    return "measured on the CPU" if unit != "%" and runtime.startswith("cpu") else ""
+    return "measured on the CPU" if unit in ("s", "GB") and runtime.startswith("cpu") else ""

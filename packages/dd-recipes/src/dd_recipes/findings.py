@@ -17,7 +17,7 @@ def sentences(measured: Sequence[Row]) -> list[str]:
     with them, so that the gain of packing is not taken for a gain of distillation.
 
     Args:
-        measured: The rows that were measured; of accuracies only.
+        measured: The rows that were measured.
     """
     rows = [row for row in measured if row.measure == "accuracy" and row.unit == "%"]
     columns = list(dict.fromkeys(row.column for row in rows))
@@ -26,7 +26,7 @@ def sentences(measured: Sequence[Row]) -> list[str]:
         here = [row for row in rows if row.column == column]
         head = f"{column}: " if len(columns) > 1 else ""
         found += [f"{head}{sentence}" for sentence in _of_column(here, alone=not head)]
-    return found
+    return found + [f"{row.row}, {row.column}: {row.also}" for row in measured if row.also]
 
 
 def _of_column(rows: list[Row], *, alone: bool) -> Iterator[str]:

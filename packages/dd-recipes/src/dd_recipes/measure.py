@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dd_core.evaluation import Evaluation
-from dd_recipes.continual import measure_continual
+from dd_recipes import continual, search
 from dd_recipes.dynamics import measure_dynamics
 from dd_recipes.phases import Bench, SmallSet, make_set, train_students
 from dd_recipes.rows import Curve
@@ -31,7 +31,9 @@ def measure(bench: Bench, work: Work) -> None:
     elif cell.measure == "dynamics":
         curves, found = _accuracy(*measure_dynamics(bench, work))
     elif cell.measure == "continual":
-        curves, found = _accuracy(*measure_continual(bench, work))
+        curves, found = _continual(bench, work)
+    elif cell.measure == "search":
+        curves, found = _search(bench, work)
     else:
         small = make_set(bench, work)
         students = train_students(bench, cell, small.distilled, work.data.test)
@@ -61,6 +63,31 @@ def _accuracy(
         "set": small.key,
         "distill_seconds": small.seconds,
         "student_seconds": sum(each.seconds for each in trained),
+    }
+
+
+def _continual(bench: Bench, work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result is that of the last step, with all classes."""
+    small, steps = continual.measure_continual(bench, work)
+    curves, found = _accuracy(small, [step.students for step in steps.steps], steps.curve)
+    record = {"continual": steps.as_record()}
+    return {**curves, **record}, {**found, "also": continual.also(steps)}
+
+
+def _search(bench: Bench, work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The result is Spearman's rank correlation."""
+    small, ranked = search.measure_search(bench, work)
+    assert ranked.spearman is not None
+    return {"search": ranked.as_record()}, {
+        "unit": "rho",
+        "last": [ranked.spearman.value],
+        "best": [],
+        "also": search.also(ranked),
+        "set": small.key,
+        "distill_seconds": small.seconds,
+        "student_seconds": ranked.seconds_on_set,
+        "whole_seconds": ranked.seconds_on_all,
+        "train_images": ranked.training_images,  # the others are held out
     }
 
 

@@ -20,6 +20,9 @@ _SMOKE: Mapping[str, Mapping[str, object]] = {
     "students": {"students": 2, "epochs": 1, "steps": 20, "evaluations": 2},
 }
 _SMOKE_DISTILL: Mapping[str, object] = {"iterations": 12, "batch_real": 16}
+_SMOKE_SEARCH: Mapping[str, object] = {
+    "depths": [1, 2], "widths": [8, 16], "norms": ["instance"], "students": 1, "steps": 20,
+}  # fmt: skip
 _SMOKE_IPC = 2
 # Options of objectives, wherever a term sets them to more.
 _SMOKE_OPTIONS: Mapping[str, int] = {"n_frequencies": 32, "n_components": 2}
@@ -118,6 +121,8 @@ def smoke_layer(table: Mapping[str, Any]) -> Layer:
     ipc = synthetic.get("ipc") if isinstance(synthetic, Mapping) else None
     if isinstance(ipc, int) and ipc > _SMOKE_IPC:
         made["synthetic"] = {"ipc": _SMOKE_IPC}
+    if isinstance(table.get("search"), Mapping):
+        made["search"] = dict(_SMOKE_SEARCH)
     distill = table.get("distill")
     if isinstance(distill, Mapping):
         made["distill"] = {**_SMOKE_DISTILL, "objectives": dict(_fewer(distill.get("objectives")))}

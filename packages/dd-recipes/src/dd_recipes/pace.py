@@ -19,7 +19,7 @@ from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings, NetworkSettings, StudentSettings
 from dd_core.training import TrainingSet, train
 
-__all__ = ["Shape", "blank_images", "iteration_seconds", "training_seconds"]
+__all__ = ["Shape", "blank_images", "iteration_seconds", "relative_cost", "training_seconds"]
 
 _CLASSES = 2  # of the trial; the cost of an iteration is proportional to the classes
 _STEPS = 4
@@ -92,6 +92,28 @@ def training_seconds(
             after_step=lambda step, loss, facts: clock.lap(),
         )  # fmt: skip
     return clock.median() / batch
+
+
+def relative_cost(shape: Shape, other: NetworkSettings) -> float:
+    """What another ConvNet costs an image, in the cost of a shape's own: a ratio of products.
+
+    Products of a 3 x 3 convolution are 9 * inputs * outputs * pixels; norms, pools and the
+    classifier are left out. Networks that are no ConvNets count as one of depth 3 and width 128.
+
+    Example:
+        >>> shape = Shape(NetworkSettings(depth=1, width=64), channels=3, size=32, n_classes=10)
+        >>> relative_cost(shape, NetworkSettings(depth=1, width=128))
+        2.0
+    """
+    return _products(shape, other) / _products(shape, shape.network)
+
+
+def _products(shape: Shape, network: NetworkSettings) -> float:
+    usual = NetworkSettings()
+    convnet = network.architecture == "convnet"
+    depth, width = (network.depth, network.width) if convnet else (usual.depth, usual.width)
+    inputs = [shape.channels] + [width] * (depth - 1)
+    return float(sum(9 * n * width * shape.size**2 / 4**block for block, n in enumerate(inputs)))
 
 
 def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:

@@ -7,7 +7,7 @@ from typing import Literal
 
 __all__ = ["Claim", "Paper", "PublishedValue", "Reference", "Sense", "Unit"]
 
-Unit = Literal["%", "s", "GB"]
+Unit = Literal["%", "s", "GB", "rho"]
 Sense = Literal["at_least", "about", "at_most"]
 
 
@@ -42,7 +42,8 @@ class PublishedValue:
         note: What a reader must know to compare (best epoch or last, budget, ...).
         comparable: False where the recipe's budget or protocol differs so much that a verdict
             would mislead; the note then says why.
-        unit: ``%`` (test accuracy), ``s`` (seconds an iteration) or ``GB`` (peak memory).
+        unit: ``%`` (test accuracy), ``s`` (seconds an iteration), ``GB`` (peak memory) or
+            ``rho`` (rank correlation).
 
     Example:
         >>> PublishedValue(mean=49.5, std=0.3, n=10, source="NCFM, Table 1").text

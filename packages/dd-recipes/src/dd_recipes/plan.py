@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dd_core.datasets import long_tailed_sizes
+from dd_core.errors import SettingsError
 from dd_core.memory import plan_memory
 from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings
 from dd_core.training import total_steps
 from dd_recipes.dynamics import moments
 from dd_recipes.find_data import Found, find_data
-from dd_recipes.pace import Shape, blank_images, iteration_seconds, training_seconds
-from dd_recipes.preflight import CONTINUAL_STEPS
+from dd_recipes.pace import Shape, blank_images, iteration_seconds, relative_cost, training_seconds
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.source_table import SOURCES
 from dd_recipes.work import Keys
@@ -111,6 +111,7 @@ def make_plan(recipe: Recipe, cells: Sequence[Cell], root: Path | None, runtime:
 def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Iterator[Estimate]:
     pools: set[str] = set()
     sets: set[str] = set()
+    whole: set[str] = set()
     for cell in cells:
         found = find_data(cell.data, root)
         if found.state != "found":
@@ -133,7 +134,11 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
             sets.add(work.keys.plain_key)
             pace, measured = trials.iteration(work, cell.distill)
             sets_of = pace * cell.distill.iterations
-        students = work.student_images * trials.training(work, cell.students) * _rounds(cell)
+        pace = trials.training(work, cell.students)
+        students = work.student_images * pace * _rounds(cell)
+        if cell.measure == "search":
+            students = pace * work.search_images(real=work.whole_key not in whole)
+            whole.add(work.whole_key)
         yield Estimate(
             name=cell.name, row=cell.row, column=cell.column, data=cell.data.source,
             found=True, problem="", pool_seconds=pool,
@@ -146,8 +151,11 @@ def _rounds(cell: Cell) -> float:
     """How often the students of a cell are trained, in trainings on the whole set."""
     if cell.measure == "dynamics" and cell.distill is not None:
         return float(len(moments(cell.distill.iterations)))
-    # After each step on the share of the classes that were seen: 1/5 + 2/5 + ... + 1.
-    return (CONTINUAL_STEPS + 1) / 2 if cell.measure == "continual" else 1.0
+    if cell.measure != "continual":
+        return 1.0
+    # After each of K steps on the share of the classes that were seen: 1/K + 2/K + ... + 1.
+    steps = cell.continual.steps
+    return float(steps) if cell.students.steps else (steps + 1) / 2
 
 
 def _unknown(cell: Cell, found: Found) -> Estimate:
@@ -192,6 +200,32 @@ class _Work:
         """Images that the students' training goes through."""
         s, views = self.cell.students, self.cell.views * self.n_classes
         return float(total_steps(views, s) * min(s.batch_size, views) * s.students)
+
+    @property
+    def whole_key(self) -> str:
+        """What the training on real images of a search depends on; cells share it."""
+        c = self.cell
+        return repr((c.data, c.search, c.search.whole(c.students)))
+
+    def search_images(self, *, real: bool) -> float:
+        """Images that the students of a search go through, in the cost of the cell's own students.
+
+        Args:
+            real: Whether those on the real images are trained too, or an earlier cell has them.
+        """
+        search, rest = self.cell.search, self.images * (1 - self.cell.search.held_out)
+        try:
+            networks = search.networks(self.shape.size)
+        except SettingsError:
+            return 0.0
+        shape = replace(self.shape, network=self.cell.student_network)
+        costs = [relative_cost(shape, network) for network in networks.values()]
+        images = self.student_images * sum(costs)
+        if real:
+            s = search.whole(self.cell.students)
+            each = total_steps(round(rest), s) * s.batch_size * s.students
+            images += each * (sum(costs) + 2 * max(costs))  # two are trained for the test
+        return images
 
 
 class _Trials:

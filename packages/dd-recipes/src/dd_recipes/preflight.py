@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from dd_core.artifact import DistilledSet
+from dd_core.datasets import split_per_class
 from dd_core.errors import ArtifactError, DistillationError, UserError
-from dd_core.images import ImageData
+from dd_core.evaluation.search import held_out_per_class
+from dd_core.images import ImageData, LabeledImages
 from dd_core.networks import network_for
 from dd_core.synthetic import initial_pixels
 from dd_recipes.missing import nothing_to_run
 from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.shelf import Shelf
 
-__all__ = ["CONTINUAL_STEPS", "Plan", "computation", "plan_cells"]
+__all__ = ["Plan", "computation", "plan_cells"]
 
-CONTINUAL_STEPS = 5
+_FEWEST = 3  # networks that a rank correlation means anything of
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,21 +120,36 @@ def _impossible(cell: Cell, seed: int, shelf: Shelf) -> str:
     try:
         for network in (cell.network, cell.student_network):
             network_for(data.train, network, 0)
-        initial_pixels(data.train, cell.synthetic, seed)
+        initial_pixels(_distilled_from(cell, data, seed), cell.synthetic, seed)
     except DistillationError as error:
         return str(error)
     return "; ".join(_unfit(cell, data))
 
 
+def _distilled_from(cell: Cell, data: ImageData, seed: int) -> LabeledImages:
+    """The training images that the small set is made of; a search holds some of them out."""
+    if cell.measure != "search":
+        return data.train
+    for network in cell.search.networks(data.train.size).values():
+        network_for(data.train, network, 0)
+    n = held_out_per_class(data.train, cell.search.held_out)
+    return split_per_class(data.train, n, seed)[0]
+
+
 def _unfit(cell: Cell, data: ImageData) -> Iterator[str]:
     if cell.measure in ("speed", "dynamics") and cell.kind != "distill":
         yield f"measure is {cell.measure!r}, which needs kind = 'distill', not {cell.kind!r}."
-    if cell.measure != "accuracy" and cell.soft_labels != "none":
+    if cell.measure in ("speed", "dynamics") and cell.soft_labels != "none":
         yield f"soft_labels is {cell.soft_labels!r}, which measure {cell.measure!r} does not take."
-    if cell.measure == "continual" and data.train.n_classes < CONTINUAL_STEPS:
+    if cell.measure == "continual" and data.train.n_classes < cell.continual.steps:
         yield (
-            f"measure is 'continual', which needs at least {CONTINUAL_STEPS} classes, but "
-            f"{data.name} has {data.train.n_classes}."
+            f"continual.steps is {cell.continual.steps}, and each step brings a class at least, "
+            f"but {data.name} has {data.train.n_classes} classes."
+        )
+    if cell.measure == "search" and (n := len(cell.search.networks(data.train.size))) < _FEWEST:
+        yield (
+            f"search has {n} networks for images of {data.train.size} px; give a grid of "
+            f"{_FEWEST} at least, with depths that the images allow."
         )
 
 

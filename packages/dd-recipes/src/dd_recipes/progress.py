@@ -65,7 +65,7 @@ class PlainLines:
                 self._tenth[event.phase] = _tenth(event.done, event.total)
                 if event.done < event.total:
                     goes_on = f", going on at {event.done}" if event.done else ""
-                    self._print(f"{event.phase}: {event.total} {event.unit}s{goes_on}")
+                    self._print(f"{event.phase}: {event.total} {_many(event.unit)}{goes_on}")
             case PhaseAdvanced():
                 tenth = _tenth(event.done, event.total)
                 if tenth > self._tenth.get(event.phase, -1):
@@ -152,3 +152,8 @@ def _message(event: Message) -> str:
 
 def _tenth(done: int, total: int) -> int:
     return 10 * done // max(total, 1)
+
+
+def _many(unit: str) -> str:
+    """The plural: steps, classes."""
+    return f"{unit}es" if unit.endswith("s") else f"{unit}s"

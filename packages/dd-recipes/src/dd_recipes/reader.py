@@ -232,10 +232,11 @@ def _cells(
 
 
 def _places(table: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings that count: real images are not distilled."""
-    if table.get("kind") == "distill":
-        return table
-    return {key: value for key, value in table.items() if key != "distill"}
+    """The settings that count: real images are not distilled, and a measure has its section."""
+    unused = {"continual", "search"} - {table.get("measure")}
+    if table.get("kind") != "distill":
+        unused.add("distill")
+    return {key: value for key, value in table.items() if key not in unused}
 
 
 def _layers(

@@ -21,12 +21,13 @@ from dd_core.settings import (
 )
 from dd_core.synthetic import n_views
 from dd_recipes.layers import Origin
+from dd_recipes.measure_settings import ContinualSettings, SearchSettings
 from dd_recipes.paper import Claim, Paper, PublishedValue, Reference
 
 __all__ = ["Cell", "DataSource", "Kind", "Measure", "Recipe"]
 
 Kind = Literal["distill", "random", "herding", "kmeans"]
-Measure = Literal["accuracy", "speed", "dynamics", "continual"]
+Measure = Literal["accuracy", "speed", "dynamics", "continual", "search"]
 SoftLabels = Literal["none", "paper", "code", "code26"]
 
 
@@ -83,7 +84,8 @@ class Cell:
         about: One sentence for the report.
         kind: How the small set is made: ``distill``, or a choice of real images.
         measure: What is measured: ``accuracy`` of students; ``speed`` of an iteration and its
-            memory; ``dynamics``, the accuracy on the way; ``continual``, class by class.
+            memory; ``dynamics``, the accuracy on the way; ``continual``, class by class;
+            ``search``, how well the set ranks networks.
         data: Where the images come from.
         network: Architecture of the extractors.
         pretrain: How the extractors are trained.
@@ -92,6 +94,8 @@ class Cell:
         students: How the students are trained.
         student_network: Architecture of the students.
         soft_labels: ``none``, or the form of a teacher's labels (the pool's first network).
+        continual: The steps, for measure ``continual`` only.
+        search: The search, for measure ``search`` only.
         x: Place on the axis of a figure.
         published: The paper's value.
         origins: Where each setting comes from, by its dotted path.
@@ -110,6 +114,8 @@ class Cell:
     student_network: NetworkSettings
     measure: Measure = "accuracy"
     soft_labels: SoftLabels = "none"
+    continual: ContinualSettings = field(default_factory=ContinualSettings)
+    search: SearchSettings = field(default_factory=SearchSettings)
     about: str = ""
     x: float | None = None
     published: PublishedValue | None = None
@@ -162,6 +168,8 @@ class Cell:
             "distill": distill,
             "students": _plain(self.students),
             "student_network": _plain(self.student_network),
+            "continual": _plain(self.continual) if self.measure == "continual" else None,
+            "search": _plain(self.search) if self.measure == "search" else None,
         }
         return {key: value for key, value in tables.items() if value is not None}
 

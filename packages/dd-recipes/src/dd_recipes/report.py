@@ -17,6 +17,7 @@ from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import write_atomically
 from dd_core.errors import ArtifactError
 from dd_recipes import figures
+from dd_recipes.figures_uses import search_chart
 from dd_recipes.paper import Paper
 from dd_recipes.results import Results, findings
 from dd_recipes.rows import Row, duration
@@ -131,6 +132,7 @@ def _render(template: str, context: dict[str, Any], target: Path) -> Path:
 
 def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
     target = folder / "figures"
+    yield from _search_charts(results, folder)
     shown = [row for row in results.done if row.unit == "%"]
     if not shown:
         return
@@ -165,6 +167,20 @@ def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
             "Mean, and range over the students. The result is the last point, not the best one."
             + _first(len(few), len(shown)),
         )  # fmt: skip
+
+
+def _search_charts(results: Results, folder: Path) -> Iterator[Picture]:
+    searched = [row for row in results.done if row.measure == "search"]
+    for row in searched[:_MOST_CURVES]:
+        record = readable(folder / "cells" / row.name / "curves.json").get("search")
+        if record:
+            path = folder / "figures" / f"search-{row.name}.png"
+            search_chart(record, path)
+            yield Picture(
+                path, f"Architecture search: {figures.label(row, searched)}",
+                "Each point is a network: its accuracy on images that are held out of the training "
+                f"images, trained on the small set and trained on real images. {row.also}",
+            )  # fmt: skip
 
 
 def _loss_chart(shown: list[Row], folder: Path) -> Iterator[Picture]:

@@ -63,10 +63,12 @@ class Results:
 
     @property
     def seconds(self) -> float:
-        """Time of all phases together; a set that several cells share counts once."""
+        """Time of all phases together; what several cells share counts once."""
         students = sum(row.student_seconds or 0.0 for row in self.done)
         sets = {row.set or row.name: row.distill_seconds or 0.0 for row in self.done}
-        return students + sum(sets.values()) + (self.pool_seconds or 0.0)
+        whole = {(row.data, row.whole_seconds or 0.0) for row in self.done}
+        shared = sum(seconds for _, seconds in whole) + (self.pool_seconds or 0.0)
+        return students + sum(sets.values()) + shared
 
     @property
     def verdicts(self) -> tuple[tuple[Claim, Verdict], ...]:
@@ -134,8 +136,8 @@ def findings(results: Results) -> list[str]:
 
 
 def _known(kind: Any, table: Mapping[str, Any]) -> Any:
-    """A dataclass from a table that may say more."""
-    return kind(**{field.name: table[field.name] for field in fields(kind)})
+    """A dataclass from a table that may say more, or less than a later version knows."""
+    return kind(**{field.name: table[field.name] for field in fields(kind) if field.name in table})
 
 
 def _row(table: Mapping[str, Any]) -> Row:

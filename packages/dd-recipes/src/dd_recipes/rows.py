@@ -24,7 +24,7 @@ class Row:
         row: Row of the table: the method.
         column: Column of the table.
         kind: ``distill``, or the kind of choice of real images.
-        measure: ``accuracy``, ``speed``, ``dynamics`` or ``continual``.
+        measure: ``accuracy``, ``speed``, ``dynamics``, ``continual`` or ``search``.
         about: One sentence on it.
         ipc: Stored images a class.
         factor: Views along each side of a stored image, at most.
@@ -32,17 +32,20 @@ class Row:
         status: ``done``; ``failed`` (see ``note``); ``not run``, because its data are missing
             (see ``note``); ``running elsewhere``, in another process; or ``missing``.
         note: The error of a failed cell, or what is missing.
-        unit: Unit of ``last``: ``%``, ``s`` or ``GB``.
+        unit: Unit of ``last``: ``%``, ``s``, ``GB`` or ``rho``.
         last: Test accuracy of each student after its last epoch, in percent; for ``speed`` one
-            number, the median seconds of an iteration or the peak memory.
+            number, the median seconds of an iteration or the peak memory; for ``search`` one,
+            Spearman's rank correlation.
         best: Best test accuracy of each student over its epochs; only to compare with papers
             that report it, because it is chosen on the test images.
         curve: Accuracies of the students at each iteration (``dynamics``) or number of classes
             (``continual``).
         iteration_seconds: Median seconds of an iteration, for ``speed``.
         gigabytes: Peak memory, for ``speed``.
+        also: What else was found, in a sentence, for ``continual`` and ``search``.
+        whole_seconds: Time of training on the real images, for ``search``; its cells share it.
         distill_seconds: Time of the distillation, without the pool; None for real images.
-        student_seconds: Time of all the students.
+        student_seconds: Time of all the students of the small set.
         set: Key of the small set, whose folder is ``sets/KEY``.
         data: Name of the data set.
         train_images: Number of real training images.
@@ -69,6 +72,8 @@ class Row:
     curve: Curve = ()
     iteration_seconds: float | None = None
     gigabytes: float | None = None
+    also: str = ""
+    whole_seconds: float | None = None
     distill_seconds: float | None = None
     student_seconds: float | None = None
     set: str | None = None
@@ -86,7 +91,7 @@ class Row:
 
     @property
     def n(self) -> int:
-        """Number of students; 1 for ``speed``."""
+        """Number of students; 1 for ``speed`` and ``search``."""
         return len(self.last)
 
     @property

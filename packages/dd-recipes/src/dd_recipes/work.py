@@ -32,11 +32,19 @@ class Keys:
     snapshots: Sequence[int] = ()
 
     @property
+    def made_of(self) -> str:
+        """What identifies the images that pool and set are made of; a search holds some out."""
+        if self.cell.measure != "search":
+            return self.images
+        share = self.cell.search.held_out
+        return key_of({"images": self.images, "held_out": share, "seed": self.seed})
+
+    @property
     def pool_key(self) -> str:
         """The key of the cell's pool."""
         settings = self.cell.settings()
         parts = {name: settings[name] for name in ("network", "pretrain")}
-        return key_of({"images": self.images, "seed": self.seed, **parts})
+        return key_of({"images": self.made_of, "seed": self.seed, **parts})
 
     @property
     def plain_key(self) -> str:
@@ -51,7 +59,7 @@ class Keys:
             parts["start"] = self.start
         if self.snapshots:
             parts["snapshots"] = list(self.snapshots)
-        return key_of({"images": self.images, "seed": self.seed, **parts})
+        return key_of({"images": self.made_of, "seed": self.seed, **parts})
 
     @property
     def set_key(self) -> str:

@@ -17,7 +17,7 @@ from dd_core.events import Listener, ignore
 from dd_core.images import ImageData
 from dd_core.runtime import generator
 
-__all__ = ["read_image_folder"]
+__all__ = ["class_files", "class_folders", "images_of", "read_image_folder"]
 
 _ENDINGS = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 Listing = list[tuple[Path, int]]  # file and label
@@ -89,7 +89,7 @@ def read_image_folder(
     class_names, listings = _listings(root, test, held_out, seed)
     return build(
         name or root.resolve().name,
-        {title: _part(listing) for title, listing in listings.items()},
+        {title: images_of(listing) for title, listing in listings.items()},
         class_names,
         form,
         source=[
@@ -126,19 +126,20 @@ def _listings(
             else f"{root} has no test images; add val/CLASS or test/CLASS beside train/CLASS, or "
             "give held_out=0.1 to keep a tenth of each class for the test."
         )
-    class_names = _class_folders(train)
-    files = _files(train, class_names)
+    class_names = class_folders(train)
+    files = class_files(train, class_names)
     if held_out is not None:
         return class_names, _split(files, class_names, held_out, seed)
     test_root = root / folders[0]
     if not test_root.is_dir():
         raise DataError(f"test is {test!r}, but {test_root} is not a folder.")
-    if unknown := sorted(set(_class_folders(test_root)) - set(class_names)):
+    if unknown := sorted(set(class_folders(test_root)) - set(class_names)):
         raise DataError(f"{test_root / unknown[0]} is a class that {train} does not have.")
-    return class_names, {"train": files, "test": _files(test_root, class_names)}
+    return class_names, {"train": files, "test": class_files(test_root, class_names)}
 
 
-def _class_folders(folder: Path) -> list[str]:
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders of classes, in order; at least one."""
     names = sorted(
         path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
     )
@@ -147,7 +148,8 @@ def _class_folders(folder: Path) -> list[str]:
     return names
 
 
-def _files(folder: Path, class_names: list[str]) -> Listing:
+def class_files(folder: Path, class_names: list[str]) -> Listing:
+    """Image files of each class's folder with their labels; at least one a class."""
     listing: Listing = []
     for label, name in enumerate(class_names):
         found = [path for path in (folder / name).rglob("*") if path.suffix.lower() in _ENDINGS]
@@ -184,7 +186,8 @@ def _facts(root: Path, path: Path, label: int) -> list[object]:
     return [path.relative_to(root).as_posix(), label, found.st_size, found.st_mtime_ns]
 
 
-def _part(listing: Listing) -> Part:
+def images_of(listing: Listing) -> Part:
+    """The files as images that are read when they are asked for."""
     opener = pillow()
     opener.init()  # before threads do
 

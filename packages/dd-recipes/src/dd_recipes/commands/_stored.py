@@ -93,8 +93,8 @@ def read_set(
 
     Args:
         path: A folder that `DistilledSet.save` wrote, a run's folder that holds one, a .pt file,
-            or the folder of ``images_best.pt``.
-        answers: What a legacy file does not say.
+            the folder of ``images_best.pt``, or a folder of images with one folder a class.
+        answers: What a legacy file, or a folder of images, does not say.
         root: Folder of the data sets, for class names that only the data set's folder says.
         refused: Options that were given and say nothing of a set of ours, beside those of
             ``answers``.
@@ -111,6 +111,8 @@ def read_set(
     if not is_ours(path) and is_ours(path / "distilled"):
         path = path / "distilled"
     if not is_ours(path):
+        if _has_images(path):
+            return _images(path, answers, root)
         if path.is_dir() and not (path / "images_best.pt").exists():
             if (path / "sets").is_dir():
                 raise UserError(
@@ -118,8 +120,9 @@ def read_set(
                     "beside each cell in results.json ('set')."
                 )
             raise UserError(
-                f"{path} holds no distilled set: neither manifest.json nor images_best.pt is in "
-                "it. Give the folder that has one of these, or a .pt file."
+                f"{path} holds no distilled set: neither manifest.json nor images_best.pt nor "
+                "folders of image files are in it. Give the folder that has one of these, or a .pt "
+                "file."
             )
         return _legacy(path, answers, root)
     if given := (*answers.given, *refused):
@@ -164,6 +167,51 @@ def _legacy(path: Path, answers: Answers, root: Path | None) -> DistilledSet:
         raise ArtifactError(_as_options(str(error))) from None
 
 
+def _has_images(path: Path) -> bool:
+    """Whether the path is a folder with image files in folders of classes."""
+    endings = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+    return path.is_dir() and any(
+        file.suffix.lower() in endings
+        for folder in path.iterdir()
+        if folder.is_dir() and not folder.name.startswith(".")
+        for file in folder.iterdir()
+    )
+
+
+def _images(path: Path, answers: Answers, root: Path | None) -> DistilledSet:
+    """A set of ours that was exported as images, or images of another code."""
+    from dd_core.errors import ArtifactError, UserError
+    from dd_core.export import MARK
+    from dd_core.import_images import import_images
+
+    unfit = [name for name in ("zca", "pixels", "experiment") if getattr(answers, name) is not None]
+    exported = (path / MARK).exists()
+    said = answers.given if exported else tuple(f"--{name}" for name in unfit)
+    if said:
+        why = f"{path / MARK} says it" if exported else f"{path} is a folder of images"
+        raise UserError(f"{', '.join(said)} was given, but {why}; leave it out.")
+    if exported:
+        return import_images(path)
+    names, normalization = _said(answers, "images", root)
+    missing = []
+    if normalization is None:
+        missing.append("--dataset NAME (or --normalization NORM)")
+    if answers.factor is None:
+        missing.append("--factor N (1 where an image is one view; NCFM has 2)")
+    if missing:
+        raise UserError(
+            f"{path} (a folder of images) does not say all that is needed; give "
+            f"{'; '.join(missing)}."
+        )
+    try:
+        return import_images(
+            path, normalization=normalization, class_names=names, factor=answers.factor,
+            decode=answers.decode or "single",
+        )  # fmt: skip
+    except ArtifactError as error:
+        raise ArtifactError(_as_options(str(error))) from None
+
+
 def _as_options(message: str) -> str:
     """dd-core's message with options in the place of its arguments."""
     message = re.sub(r"space='(\w+)'", r"--pixels \1", message)
@@ -191,7 +239,7 @@ def _normalization(dataset: str, layout: str) -> str:
         return "fashionmnist"
     if SOURCES[dataset].kind != "cifar":
         return "imagenet"
-    return dataset if layout == "dc" else "cifar10"  # MTT and NCFM: CIFAR-10's for both
+    return dataset if layout in ("dc", "images") else "cifar10"  # MTT, NCFM: CIFAR-10's for both
 
 
 def _ask(path: Path, layout: str, answers: Answers, names: object, normalization: object) -> None:

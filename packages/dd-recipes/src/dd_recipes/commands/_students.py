@@ -6,23 +6,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
-    from dd_core.evaluation import Evaluation
     from dd_core.images import LabeledImages
     from dd_recipes.recipe import DataSource
 
-__all__ = ["accuracy", "in_order", "source_for", "summary"]
-
-
-def summary(found: Evaluation) -> dict[str, Any]:
-    """An evaluation as JSON has it; percent and seconds."""
-    return {
-        "mean": found.mean, "std": found.std if found.n > 1 else None, "n": found.n,
-        "last": list(found.last), "best": list(found.best), "seconds": found.seconds,
-    }  # fmt: skip
+__all__ = ["accuracy", "in_order", "source_for"]
 
 
 def accuracy(values: Sequence[float]) -> str:

@@ -237,7 +237,12 @@ def _pool(asked: _Asked) -> ExtractorPool:
     from dd_core.pretrain import pretrain_pool
 
     return pretrain_pool(
-        asked.data.train, asked.network, asked.pool, folder=asked.folder / "pool", **asked.common
+        asked.data.train,
+        asked.network,
+        asked.pool,
+        folder=asked.folder / "pool",
+        workers="auto",
+        **asked.common,
     )
 
 
@@ -246,7 +251,6 @@ def _judge(asked: _Asked, stored: DistilledSet) -> dict[str, Any]:
     from dd_core.evaluation import evaluate
     from dd_core.selection import select_random
     from dd_core.settings import SyntheticSettings
-    from dd_recipes.commands._students import summary
 
     synthetic = asked.settings.synthetic
     sets = {"distilled": stored}
@@ -256,11 +260,11 @@ def _judge(asked: _Asked, stored: DistilledSet) -> dict[str, Any]:
         packed = SyntheticSettings(ipc=synthetic.ipc, factor=synthetic.factor, init="mix")
         sets["random packed"] = select_random(asked.data.train, packed, seed=asked.seed)
     return {
-        name: summary(evaluate(
+        name: evaluate(
             small, asked.data.test, asked.network, asked.students,
             folder=asked.folder / "students" / f"{name.replace(' ', '-')}-{_short(asked.students)}",
             phase=f"students {name}", **asked.common,
-        ))
+        ).as_record()
         for name, small in sets.items()
     }  # fmt: skip
 

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 __all__ = ["export"]
 
-Form = Literal["folder", "npz", "pt", "set"]
+Form = Literal["folder", "npz", "pt", "ddranking", "set"]
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--to", "form", type=click.Choice(["folder", "npz", "pt", "set"]), required=True,
+@click.option("--to", "form", type=click.Choice(["folder", "npz", "pt", "ddranking", "set"]),
+              required=True,
               help="folder: one PNG an image, a folder a class; npz: arrays; pt: what the code of "
-              "earlier papers reads, see --layout; set: a folder of this package.")  # fmt: skip
+              "earlier papers reads, see --layout; ddranking: a folder of tensors that the tool of "
+              "DD-Ranking loads; set: a folder of this package.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PATH",
               help="The new file or folder.")  # fmt: skip
 @click.option("--layout", type=click.Choice(["idc", "dc", "mtt"]),
@@ -30,13 +32,16 @@ Form = Literal["folder", "npz", "pt", "set"]
 @click.option("--views", is_flag=True,
               help="Write every view at full size instead of the stored images.")  # fmt: skip
 @click.option("--clip", is_flag=True, help="Of folder: cut pixels outside 0 to 1.")
+@click.option("--learning-rate", type=float, metavar="RATE",
+              help="Of ddranking: the rate for students of the set; without it the tool seeks one "
+              "on its test images.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @click.option("--data", "root", type=click.Path(path_type=Path), metavar="ROOT",
               help="Folder of the data sets, to read classes from.  [default: data]")  # fmt: skip
 @legacy_options
 def export(
     path: Path, form: Form, out: Path, layout: Literal["idc", "dc", "mtt"] | None, views: bool,
-    clip: bool, overwrite: bool, root: Path | None, **answers: Any,
+    clip: bool, learning_rate: float | None, overwrite: bool, root: Path | None, **answers: Any,
 ) -> None:  # fmt: skip
     """Write a distilled set as images, arrays or a .pt file.
 
@@ -45,25 +50,36 @@ def export(
     also the folder of images_best.pt). A .pt file does not say all that using it needs; the last
     options do.
     """
-    _check(form, layout, views, clip)
-    refused = [f"--{name}" for name in ("dataset",) if answers[name] is not None]
-    refused += ["--data"] if root is not None else []
+    _check(form, layout, views, clip, learning_rate)
+    named = answers["dataset"] is not None and form != "ddranking"  # which not every set says
+    refused = ["--dataset"] * named + ["--data"] * (root is not None)
     stored = read_set(path, Answers(**answers), root, refused=tuple(refused))
-    _write(stored, form, out, layout=layout, views=views, clip=clip, overwrite=overwrite)
+    if form == "ddranking":
+        dataset = _in_ddranking(stored, answers["dataset"])
+        _write_ddranking(stored, out, dataset, learning_rate, overwrite)
+    else:
+        dataset = None
+        _write(stored, form, out, layout=layout, views=views, clip=clip, overwrite=overwrite)
+    views = views or form == "ddranking"
     n = int(stored.view_counts.sum()) if views else len(stored.images)
     what = "views" if views else "images"
     click.echo(f"{out}: {n} {what} of {stored.n_classes} classes")
+    if form == "ddranking":
+        click.echo(_settings_of_ddranking(stored, dataset))
     click.echo(f"read it: {_how(form, layout, out)}")
 
 
-def _check(form: Form, layout: str | None, views: bool, clip: bool) -> None:
+def _check(
+    form: Form, layout: str | None, views: bool, clip: bool, learning_rate: float | None
+) -> None:
     """Refuses options that would change nothing."""
     from dd_core.errors import UserError
 
     if form == "pt" and layout is None:
         raise UserError("--to pt needs --layout idc, dc or mtt: whose code shall read it?")
     unused = [("--layout", layout is not None, ("pt",)), ("--clip", clip, ("folder",)),
-              ("--views", views, ("folder", "npz", "pt"))]  # fmt: skip
+              ("--views", views, ("folder", "npz", "pt")),
+              ("--learning-rate", learning_rate is not None, ("ddranking",))]  # fmt: skip
     for name, given, forms in unused:
         if given and form not in forms:
             raise UserError(f"{name} has no effect with --to {form}; leave it out.")
@@ -118,4 +134,59 @@ def _how(form: Form, layout: str | None, out: Path) -> str:
         return f'numpy.load("{out}")["images"]'
     if form == "set":
         return f'dd_core.DistilledSet.load("{out}").as_dataset()'
+    if form == "ddranking":
+        return f'torch.load("{out / "images.pt"}")'
     return f'torch.load("{out / "images_best.pt" if layout == "mtt" else out}")'
+
+
+def _in_ddranking(stored: DistilledSet, dataset: str | None) -> str | None:
+    """What DD-Ranking calls the set's data: as said, as the set says, or by its classes' names."""
+    from dd_core.errors import UserError
+    from dd_core.export_ddranking import DDRANKING_DATASETS
+    from dd_recipes.source_table import SOURCES
+
+    known = stored.provenance.get("data")
+    if dataset is None and isinstance(known, dict):
+        dataset = str(known.get("source"))
+    elif dataset is None:
+        same = (s.name for s in SOURCES.values() if set(s.class_names) == set(stored.class_names))
+        dataset = next(same, None)
+    names = {name.lower(): name for name in DDRANKING_DATASETS}
+    if dataset not in names:
+        return None
+    ours = SOURCES[dataset].class_names
+    if ours and stored.class_names != ours and set(stored.class_names) == set(ours):
+        raise UserError(
+            f"The set's classes are in another order than {SOURCES[dataset].title}'s in "
+            "DD-Ranking, whose labels would name other classes; use --to npz."
+        )
+    return names[dataset]
+
+
+def _write_ddranking(
+    stored: DistilledSet,
+    out: Path,
+    dataset: str | None,
+    learning_rate: float | None,
+    overwrite: bool,
+) -> None:
+    from dd_core.errors import ArtifactError, SettingsError
+    from dd_core.export_ddranking import export_ddranking
+
+    try:
+        export_ddranking(
+            stored, out, dataset=dataset, learning_rate=learning_rate, overwrite=overwrite
+        )
+    except (ArtifactError, SettingsError) as error:
+        message = str(error).replace("learning_rate", "--learning-rate")
+        message = message.replace("with views=True", "--views").replace(", or None", "")
+        raise type(error)(_as_options(message.replace("dataset is", "--dataset is"))) from None
+
+
+def _settings_of_ddranking(stored: DistilledSet, dataset: str | None) -> str:
+    """What the pixels are, and what the tool's settings must say."""
+    views, images = int(stored.view_counts.sum()) // stored.n_classes, stored.ipc
+    size = stored.images.shape[-1]
+    pixels = f"normalised for {dataset}" if dataset else "normalised with the set's mean and std"
+    more = f" (views of {images} stored image{'s' * (images > 1)})" if views > images else ""
+    return f"{pixels}; in DD-Ranking give ipc {views}{more} and im_size [{size}, {size}]"

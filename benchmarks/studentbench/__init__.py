@@ -1,0 +1,1 @@
+"""Parts of students_throughput.py."""

@@ -1,0 +1,306 @@
+"""The parts of ``dd-recipes evaluate``: what is measured of one set, and the lines that say it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dd_recipes.commands._students import accuracy
+
+if TYPE_CHECKING:
+    from dd_core.artifact import DistilledSet
+    from dd_core.evaluation.set_content import SetContent
+    from dd_core.events import Listener
+    from dd_core.images import ImageData
+    from dd_core.runtime import Runtime
+    from dd_core.settings import NetworkSettings, StudentSettings
+
+__all__ = ["Asked", "Parts", "budget_lengths", "lines", "protocol"]
+
+_STEPS = 5
+_GRID = ((1, 2, 3), (32, 64, 128), ("instance", "batch", "none"))
+_VALIDATION = 0.1
+_NEIGHBOURS = 5
+
+
+def protocol(
+    name: str, students: int | None, epochs: int | None, steps: int | None
+) -> StudentSettings:
+    """A protocol's settings with what the options say otherwise."""
+    from dd_core.evaluation import student_protocol
+
+    said = {"students": students, "epochs": epochs, "steps": steps}
+    return student_protocol(name, **{key: value for key, value in said.items() if value})
+
+
+def budget_lengths(epochs: int) -> tuple[int, ...]:
+    """Shorter trainings beside one of some epochs: about a tenth and a third of it.
+
+    Example:
+        >>> budget_lengths(300), budget_lengths(2)
+        ((30, 100), (1,))
+    """
+    return tuple(sorted({max(1, epochs // 10), max(1, epochs // 3)} - {epochs}))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is evaluated, and how.
+
+    Attributes:
+        stored: The set.
+        networks: Architectures of the students; the first is that of all parts.
+        settings: The protocol.
+        seed: Seed of everything.
+        runtime: Device and precision.
+        also: Further parts, by the names of ``--also``.
+        whole_epochs: Passes over the whole training set, where that is wanted.
+    """
+
+    stored: DistilledSet
+    networks: list[NetworkSettings]
+    settings: StudentSettings
+    seed: int
+    runtime: Runtime
+    also: frozenset[str]
+    whole_epochs: int | None
+
+    @property
+    def whole(self) -> StudentSettings | None:
+        """One student of the whole training set, with the set's protocol but for its length."""
+        if self.whole_epochs is None:
+            return None
+        return replace(self.settings, students=1, steps=0, epochs=self.whole_epochs, evaluations=1)
+
+    def identity(self, data: ImageData) -> dict[str, Any]:
+        """What all parts depend on; each part has a folder by what it depends on besides."""
+        return {
+            "distilled set": self.stored.fingerprint()[:16],
+            "training images": data.train.fingerprint()[:16],
+            "test images": data.test.fingerprint()[:16],
+            "students": asdict(self.settings),
+            "seed": self.seed,
+            "precision": self.runtime.precision,
+        }
+
+    def all_networks(self) -> list[NetworkSettings]:
+        """The architectures that are asked for, and the usual ones where they are."""
+        from dd_core.evaluation import cross_architectures
+
+        usual = cross_architectures(int(self.stored.images.shape[-1])).values()
+        return list(
+            dict.fromkeys([*self.networks, *(usual if "architectures" in self.also else ())])
+        )
+
+
+class Parts:
+    """Measures the parts one after the other, each in a folder of its own, so that it can go on.
+
+    Args:
+        asked: What is evaluated.
+        data: The real images.
+        folder: The folder of the work.
+        listen: Receives events.
+    """
+
+    def __init__(self, asked: Asked, data: ImageData, folder: Path, listen: Listener) -> None:
+        self._asked, self._data, self._folder = asked, data, folder
+        self._common: dict[str, Any] = {
+            "seed": asked.seed, "runtime": asked.runtime, "listen": listen
+        }  # fmt: skip
+
+    def run(self) -> dict[str, Any]:
+        """All parts that are asked for, but for `content`, as JSON has them."""
+        rows = self._rows()
+        found: dict[str, Any] = {"rows": list(rows.values())}
+        network = self._asked.networks[0]
+        for name, part in (
+            ("budget", self._budget), ("continual", self._continual), ("search", self._search),
+            ("scores", self._scores),
+        ):  # fmt: skip
+            if name in self._asked.also:
+                found[name] = part(network)
+        if "budget" in found:
+            full = rows[network]
+            summed = {name: full[name] for name in ("mean", "std", "n", "last")}
+            found["budget"].append({"epochs": self._asked.settings.epochs, **summed})
+        return found
+
+    def content(self) -> SetContent | None:
+        """The images beside real ones, as it is stored or compared now; None for too few."""
+        from dd_core.checkpoint import fingerprint, load_record, save_record
+        from dd_core.errors import DataError
+        from dd_core.evaluation.content import compare_with_real
+        from dd_core.evaluation.set_content import SetContent
+        from dd_core.events import Message
+
+        asked, train = self._asked, self._data.train
+        path, key = self._folder / "content.json", fingerprint(asked.identity(self._data))
+        if (stored := load_record(path, key=key)) is not None:
+            return SetContent.from_record(stored, train)
+        neighbours = max(1, min(_NEIGHBOURS, train.smallest_class // 2 - 1))
+        try:
+            found = compare_with_real(asked.stored, train, n_neighbours=neighbours, **self._common)
+        except DataError as error:  # a small training set is no reason to lose the rest
+            self._common["listen"](Message(f"not compared with real images: {error}"))
+            return None
+        save_record(path, found.as_record(), key=key)
+        return found
+
+    def _rows(self) -> dict[NetworkSettings, dict[str, Any]]:
+        from dd_core.evaluation import evaluate_architectures
+        from dd_core.networks import describe_network
+
+        networks = {_slug(describe_network(each)): each for each in self._asked.all_networks()}
+        found = evaluate_architectures(
+            self._asked.stored, self._data.test, networks, self._asked.settings,
+            folder=self._folder, **self._common,
+        )  # fmt: skip
+        return {
+            networks[name]: {"network": describe_network(networks[name]), **each.as_record()}
+            for name, each in found.items()
+        }
+
+    def _budget(self, network: NetworkSettings) -> list[dict[str, Any]]:
+        from dd_core.evaluation import budget_curve
+
+        lengths = budget_lengths(self._asked.settings.epochs)
+        if not lengths:
+            return []
+        found = budget_curve(
+            self._asked.stored, self._data.test, network, self._asked.settings, lengths,
+            folder=self._folder / "budget" / self._name(network), **self._common,
+        )  # fmt: skip
+        return [
+            {"epochs": epochs, "mean": each.mean, "std": each.as_record()["std"], "n": each.n,
+             "last": list(each.last)}
+            for epochs, each in found.items()
+        ]  # fmt: skip
+
+    def _continual(self, network: NetworkSettings) -> dict[str, Any]:
+        from dd_core.evaluation.continual import evaluate_continual
+
+        found = evaluate_continual(
+            self._asked.stored, self._data.test, network, self._asked.settings,
+            n_steps=min(_STEPS, self._asked.stored.n_classes),
+            folder=self._folder / "continual" / self._name(network), **self._common,
+        )  # fmt: skip
+        return found.as_record()
+
+    def _search(self, network: NetworkSettings) -> dict[str, Any]:
+        from dd_core.evaluation.search import architecture_grid, search_architectures
+
+        del network  # it compares its own
+        asked = self._asked
+        grid = architecture_grid(*_GRID, size=int(asked.stored.images.shape[-1]))
+        found = search_architectures(
+            asked.stored, self._data.train, self._data.test, grid, asked.settings, asked.whole,
+            held_out=_VALIDATION, folder=self._folder / "search",
+            whole_folder=self._folder / "search" / f"whole-{asked.whole_epochs}", **self._common,
+        )  # fmt: skip
+        return found.as_record()
+
+    def _scores(self, network: NetworkSettings) -> dict[str, Any]:
+        from dd_core.evaluation.robustness import robust_scores
+
+        asked = self._asked
+        folder = f"{self._name(network)}-whole-{asked.whole_epochs or 'none'}"
+        found = robust_scores(
+            asked.stored, self._data.train, self._data.test, network, asked.settings,
+            whole=asked.whole, folder=self._folder / "scores" / folder, **self._common,
+        )  # fmt: skip
+        return found.as_record()
+
+    def _name(self, network: NetworkSettings) -> str:
+        from dd_core.networks import describe_network
+
+        return _slug(describe_network(network))
+
+
+def _slug(text: str) -> str:
+    """Words as the name of a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())
+
+
+def lines(results: Mapping[str, Any]) -> list[str]:
+    """All that was measured, for the terminal."""
+    found = [_subject(results)]
+    for row in results["rows"]:
+        found.append(f"{row['network']}: {accuracy(row['last'])}{_interval(row)}, last epoch")
+        found.append(f"  best epochs, chosen on the test images: {accuracy(row['best'])}")
+    if "budget" in results:
+        found.append("trained anew for each length:")
+        for point in results["budget"]:
+            found.append(f"  {point['epochs']:>5} epochs: {accuracy(point['last'])}")
+    if "continual" in results:
+        from dd_recipes.commands.continual import lines as continual_lines
+
+        found += continual_lines({**results, "network": results["rows"][0]["network"]})
+    if "search" in results:
+        from dd_recipes.commands.search import lines as search_lines
+
+        found += search_lines(dict(results))
+    if "scores" in results:
+        found += _score_lines(results["scores"])
+    if "content" in results:
+        found += _content_lines(results["content"])
+    return found
+
+
+def _subject(results: Mapping[str, Any]) -> str:
+    labels = "soft labels" if results["soft_labels"] else "labels"
+    images = f"{results['ipc']} image{'s' if results['ipc'] != 1 else ''} a class"
+    training = results["protocol"]
+    length = f"{training['steps']} steps" if training["steps"] else f"{training['epochs']} epochs"
+    return (
+        f"{images}, {results['views']} training images in all with {labels}; "
+        f"{training['students']} students of {length} (protocol {training['name']}); tested on "
+        f"{results['test_images']:,} images of {results['data']}"
+    )
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    if row["interval"] is None:
+        return ""
+    low, high = row["interval"]
+    return f", mean within {low:.1f} to {high:.1f} (95 %)"
+
+
+def _score_lines(scores: Mapping[str, Any]) -> list[str]:
+    def said(record: Mapping[str, Any]) -> str:
+        if record["interval"] is None:
+            return f"{record['value']:.3f}"
+        low, high = record["interval"]
+        return f"{record['value']:.3f} ({low:.3f} to {high:.3f})"
+
+    label = scores["label_robust"]
+    missing = "not known without --whole-epochs" if label is None else said(label)
+    parts = scores["accuracies"]
+    found = [
+        f"label-robust score: {missing}; augmentation-robust score: "
+        f"{said(scores['augmentation_robust'])}",
+        f"  the set {parts['own']['mean']:.1f}, without augmentation {parts['plain']['mean']:.1f}; "
+        f"random images {parts['random']['mean']:.1f} and {parts['random_plain']['mean']:.1f}",
+    ]
+    if not scores["labels_alike"]:
+        found.append("  random images had plain labels, the set soft ones: the former scores less")
+    return found
+
+
+def _content_lines(content: Mapping[str, Any]) -> list[str]:
+    summary: Mapping[str, Mapping[str, Any]] = content["summary"]
+
+    def beside(name: str) -> str:
+        entry = summary[name]
+        real = "" if entry["real"] is None else f" (random real images {entry['real']:.3f})"
+        return f"{entry['value']:.3f}{real}"
+
+    classes: Sequence[Any] = content["classes"]
+    return [
+        f"beside real images, in the features of a {content['space']}:",
+        f"  distance {beside('distance')}; coverage {beside('coverage')}; differs from real images "
+        f"in {summary['differing']} of {len(classes)} classes (5 %, adjusted)",
+    ]

@@ -1,0 +1,325 @@
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imread
+
+from dd_core import (
+    DistilledSet,
+    LabeledImages,
+    NetworkSettings,
+    Runtime,
+    StudentSettings,
+    SyntheticSettings,
+    select_random,
+)
+from dd_core.evaluation import Evaluation
+from dd_core.evaluation.content import compare_with_real
+from dd_core.evaluation.continual import Continual, ContinualStep
+from dd_core.evaluation.feature_space import FeatureSpace
+from dd_core.evaluation.scores import (
+    RobustScores,
+    augmentation_robust_score,
+    label_robust_score,
+)
+from dd_core.evaluation.search_result import ArchitectureSearch, Candidate
+from dd_core.evaluation.set_content import SetContent
+from dd_core.runtime import environment
+from dd_recipes import evaluation_words as words
+from dd_recipes.evaluation_figures import (
+    Neighbourhood,
+    budget_chart,
+    confusion_chart,
+    nearest_chart,
+    training_chart,
+)
+from dd_recipes.evaluation_report import write_evaluation_report
+
+NAMES = ("shirt", "<bag>", "shoe")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes, and the text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words = ""
+        self.open: list[str] = []
+        self.feed(path.read_text("utf-8"))
+        self.words = " ".join(self.words.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "br"}:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    @property
+    def titles(self) -> list[str]:
+        return [(a["alt"] or "").partition(":")[0] for tag, a in self.tags if tag == "img"]
+
+
+def trained(*last: float) -> Evaluation:
+    curves = tuple(((5.0, a - 2), (10.0, a)) for a in last)
+    confusion = torch.tensor([[6, 4, 0], [0, 9, 1], [0, 0, 10]]).repeat(len(last), 1, 1)
+    return Evaluation(last, tuple(a + 1 for a in last), curves, 12.0, confusion)
+
+
+@pytest.fixture(scope="module")
+def train() -> LabeledImages:
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (90, 3, 8, 8), generator=draws, dtype=torch.uint8)
+    return LabeledImages(pixels, torch.arange(90) % 3, (0.5,) * 3, (0.3,) * 3, NAMES)
+
+
+@pytest.fixture(scope="module")
+def stored(train: LabeledImages) -> DistilledSet:
+    return select_random(train, SyntheticSettings(ipc=2, factor=1), seed=0)
+
+
+@pytest.fixture(scope="module")
+def content(stored: DistilledSet, train: LabeledImages) -> SetContent:
+    space = FeatureSpace(lambda x: x.flatten(1), train.mean, train.std, "normalised pixels")
+    runtime = Runtime("cpu", "float32", compile=False, threads=1)
+    return compare_with_real(stored, train, space, seed=0, runtime=runtime, n_resamples=99)
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Any]:
+    """Without optional parts."""
+    return {
+        "data": "Toy & Co", "test_images": 1200, "classes": 3, "class_names": list(NAMES),
+        "ipc": 2, "views": 6, "soft_labels": False,
+        "protocol": {**asdict(StudentSettings(students=2, epochs=300)), "seed": 7},
+        "environment": {**environment(), "command": "dd-recipes evaluate x"},
+        "rows": [{"network": "convnet of depth 3", **trained(61.25, 63.25).as_record()}],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def full(results: dict[str, Any], content: SetContent) -> dict[str, Any]:
+    """With all of them, as the parts themselves say them."""
+    candidates = tuple(
+        Candidate(f"net-{i}", NetworkSettings(depth=i + 1), 1000 * (i + 1),
+                  trained(40.0 + i, 41.0), trained(70.0 + 2 * i)) for i in range(3)
+    )  # fmt: skip
+    steps = (ContinualStep(("shoe",), 1, trained(100.0, 100.0)),
+             ContinualStep(("shoe", *NAMES[:2]), 2, trained(80.0, 82.0)))  # fmt: skip
+    own, random = trained(61.0, 63.0), trained(42.0, 44.0)
+    scores = RobustScores(own, own, trained(55.0, 57.0), random, trained(35.0, 37.0), whole=86.0)
+    search = ArchitectureSearch(candidates, 30, 60, trained(71.0), trained(73.5))
+    budget = [{"epochs": e, **trained(a, a + 1).as_record()} for e, a in ((20, 50.0), (300, 62.0))]
+    rows = [*results["rows"], {"network": "resnet18", **trained(48.0).as_record()}]
+    parts = {
+        "rows": rows, "budget": budget, "continual": Continual(steps).as_record(),
+        "search": search.as_record(), "scores": scores.as_record(), "content": content.as_record(),
+    }  # fmt: skip
+    made: dict[str, Any] = json.loads(json.dumps({**results, **parts}, allow_nan=False))
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(
+    full: dict[str, Any],
+    stored: DistilledSet,
+    content: SetContent,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Page:
+    folder = tmp_path_factory.mktemp("evaluation")
+    path = write_evaluation_report(full, stored, content, folder)
+    assert path == folder / "report.html"
+    return Page(path)
+
+
+def test_the_page_needs_no_other_file(page: Page) -> None:
+    images = [a for tag, a in page.tags if tag == "img"]
+    assert len(images) == 8
+    for image in images:
+        kind, _, code = (image["src"] or "").partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(code).startswith(PNG)
+        assert len(image["alt"] or "") > 20
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "a"}
+    assert "url(" not in page.words and "@import" not in page.words
+    assert page.open == []
+
+
+def test_all_parts_are_shown(page: Page) -> None:
+    assert page.titles == [
+        "Images of the set", "Accuracy while the students train", "convnet of depth 3", "resnet18",
+        "Accuracy and the length of the training", "Class-incremental learning",
+        "Architecture search", "Nearest real images",
+    ]  # fmt: skip
+    for text in (
+        "Students of the set (convnet of depth 3) reach 62.2 ± 1.4 % on 1,200 test images",
+        "95 % interval 49.5 to 75.0",
+        "Of another architecture (resnet18): 48.0 %",
+        "Class-incremental in 2 steps: 90.5 ± 0.7 % on average",
+        "Of 3 networks the set chooses net-2. The ranks agree with a Spearman correlation of 1.00",
+        "the choice of the set reaches 71.0 % on the test images, that of real images 73.5 %: 2.5 "
+        "points lost",
+        f"Label-robust score {100 * label_robust_score(0.19, 0.24):.1f}, augmentation-robust score "
+        f"{100 * augmentation_robust_score(0.19, 0.20):.1f}",
+        "6 of 6 views are training images unchanged",
+        "shirt taken for <bag> (40 %)",
+        "for 300 epochs on labels: AdamW, learning rate 0.001",
+        "Seed 7.",
+        "dd-recipes evaluate x",
+        "Feature space: normalised pixels.",
+        "random selection",
+        "A distilled set of Toy & Co",
+        "the whole training set with plain labels86.0",
+    ):
+        assert text in page.words, text
+
+
+def test_a_set_without_the_parts_has_a_short_page(
+    results: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    page = Page(write_evaluation_report(results, stored, None, tmp_path))
+    assert page.titles == ["Images of the set", "Accuracy while the students train",
+                           "convnet of depth 3"]  # fmt: skip
+    for word in ("Class-incremental", "Architecture search", "robust", "Coverage", "adjusted"):
+        assert word not in page.words
+    bare = {**results, "rows": [{**results["rows"][0], "curves": [], "confusion": None}]}
+    assert len(Page(write_evaluation_report(bare, stored, None, tmp_path)).titles) == 1
+
+
+def test_numbers_without_pictures_and_pictures_without_numbers(
+    full: dict[str, Any], stored: DistilledSet, content: SetContent, tmp_path: Path
+) -> None:
+    stale = Page(write_evaluation_report(full, stored, None, tmp_path))
+    assert "Nearest real images" not in stale.titles
+    assert "Coverage" in stale.words
+    fresh = {name: part for name, part in full.items() if name != "content"}
+    page = Page(write_evaluation_report(fresh, stored, content, tmp_path))
+    assert "Nearest real images" in page.titles
+    assert "Coverage" in page.words
+
+
+def test_the_table_of_classes_stands_beside_random_real_images(
+    page: Page, content: SetContent
+) -> None:
+    for one in content.classes:
+        assert f"{one.distance.value:.3f}{one.distance.real:.3f} ± " in page.words
+        assert f"{100 * one.coverage.value:.1f}{100 * one.coverage.real:.1f} ± " in page.words
+        assert words.pvalue(one.adjusted.distance) in page.words
+
+
+def test_too_few_relabelings_are_said(
+    full: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    content = {**full["content"], "n_resamples": 19}
+    page = Page(write_evaluation_report({**full, "content": content}, stored, None, tmp_path))
+    assert "With 19 relabelings and 3 classes no adjusted p-value can be below 0.15" in page.words
+
+
+def test_many_classes_are_folded_and_cut(results: dict[str, Any], tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(50)]
+    images = torch.rand(50, 1, 8, 8)
+    stored = DistilledSet(images, torch.arange(50), 1, (0.5,), (0.2,), tuple(names))
+    row = {**results["rows"][0], "confusion": torch.eye(50).int().tolist()}
+    entry = {"value": 0.5, "real": None, "deviation": None}
+    numbers = dict.fromkeys(("distance", "amplitude", "phase", "coverage", "density"), entry)
+    tests = dict.fromkeys(("distance", "amplitude", "phase"))
+    nearest = {"view": [0], "image": [0], "feature_distance": [1.0], "pixel_distance": [0.5]}
+    one = {"views": 1, "real": 20, "compared": 10, **numbers, "pvalues": tests, "adjusted": tests,
+           "typical_distance": 2.0, "nearest": nearest}  # fmt: skip
+    content = {
+        "space": "s", "n_frequencies": 8, "n_resamples": 4999, "n_neighbours": 5, "n_draws": 20,
+        "summary": {**numbers, "copies": 0, "differing": 0},
+        "classes": [{"name": name, **one} for name in names],
+    }  # fmt: skip
+    many = {**results, "classes": 50, "class_names": names, "rows": [row], "content": content}
+    page = Page(write_evaluation_report(many, stored, None, tmp_path))
+    assert "All 50 classes" in page.words
+    assert "20 of 50 classes" in str([a.get("alt") for _, a in page.tags])
+    assert "No draws for c0, c1, c2, c3, c4 and 45 more: too few real images" in page.words
+    assert page.open == []
+
+
+def test_soft_labels_and_steps_are_said() -> None:
+    settings = {**asdict(StudentSettings(steps=500, cutmix=0.0, augmentation="none")), "seed": 1}
+    text = words.protocol(settings, soft_labels=True)
+    assert "500 steps on the soft labels of the set" in text
+    assert "no augmentation. Seed 1." in text
+    hard = words.protocol({**settings, "labels": "hard"}, soft_labels=True)
+    assert "500 steps on labels" in hard
+
+
+def test_scores_without_the_whole_set_and_with_other_labels(
+    results: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    own, random = trained(61.0, 63.0), trained(42.0, 44.0)
+    scores = RobustScores(own, own, own, random, random, None, "hard", soft=True)
+    page = Page(write_evaluation_report({**results, "scores": scores.as_record()}, stored, None,
+                                        tmp_path))  # fmt: skip
+    assert "Augmentation-robust score" in page.words
+    assert "label-robust (LRS)" not in page.words
+    assert "The random images had plain labels and the set soft ones" in page.words
+
+
+def test_a_search_on_the_set_alone(
+    results: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    candidates = tuple(
+        Candidate(f"net-{i}", NetworkSettings(), 10, trained(40.0 + i)) for i in range(3)
+    )
+    record = ArchitectureSearch(candidates, 30, 60, trained(71.0), None).as_record()
+    page = Page(write_evaluation_report({**results, "search": record}, stored, None, tmp_path))
+    assert "Of 3 networks the set chooses net-2. " in page.words
+    assert "Spearman" not in page.words
+
+
+def drawn(path: Path) -> None:
+    """The file is a picture of some size with more than one colour."""
+    pixels = imread(path)
+    assert min(pixels.shape[:2]) > 100
+    assert pixels.std() > 0.02
+
+
+def test_charts_of_few_and_of_many(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    for n in (2, 30, 60):
+        confusion_chart(np.eye(n, dtype=int).tolist(), [f"c{i}" for i in range(n)], path)
+        drawn(path)
+    confusion_chart([[0, 0], [1, 0]], ["a", "b"], path)  # a class without test images
+    drawn(path)
+    for epochs in ((300,), (2000, 20, 300)):
+        points = [{"epochs": e, "mean": 50.0, "std": None, "last": [50.0]} for e in epochs]
+        budget_chart(points, path)
+        drawn(path)
+    training_chart([{"network": f"n{i}", "curves": [[[1, 40], [2, 50]]]} for i in range(6)], path)
+    drawn(path)
+
+
+def test_a_copy_has_a_frame(tmp_path: Path) -> None:
+    views = np.full((1, 1, 8, 8), 0.5, dtype=np.float32)
+    real = np.full((1, 1, 8, 8), 128, dtype=np.uint8)
+    red = []
+    for copied in (False, True):
+        one = Neighbourhood("a", views, real, [0.0], [copied])
+        nearest_chart([one], tmp_path / "n.png")
+        pixels = imread(tmp_path / "n.png")[..., :3]
+        red.append(int((pixels[..., 0] > pixels[..., 2] + 0.3).sum()))
+    assert red[0] == 0 < 100 < red[1]
+    views = np.random.default_rng(0).random((4, 3, 8, 8), dtype=np.float32)
+    black = np.zeros((4, 3, 8, 8), dtype=np.uint8)
+    colour = Neighbourhood("b", views, black, [0.1] * 4, [False] * 4)
+    nearest_chart([colour] * 3, tmp_path / "n.png")
+    drawn(tmp_path / "n.png")
