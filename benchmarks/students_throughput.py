@@ -2,9 +2,10 @@
 
     python benchmarks/students_throughput.py [--official CHECKOUT] [--json OUT]
 
-Each side trains the same number of ConvNet-3 students on the same 400 decoded images of 32 px, in a
-process of its own with the same threads. The sides take turns, the order changing every round; the
-table shows medians over the rounds. README.md beside this file says what is measured.
+Each side trains ConvNet-3 students on the same 400 decoded images of 32 px, in a process of its own
+with the same threads; the loops one student after the other, so that one of theirs shows the pace
+of ten. The sides take turns, the order changing every round; the table shows medians over the
+rounds. README.md beside this file says what is measured.
 """
 
 import argparse
@@ -45,7 +46,9 @@ def _measure(names: list[str], options: argparse.Namespace) -> dict[str, list[fl
     """Images a second of each side in each round."""
     found: dict[str, list[float]] = {name: [] for name in names}
     sides = [
-        Side(name, options.threads, options.students, options.official).__enter__()
+        Side(
+            name, options.threads, options.students if name == "ours" else 1, options.official
+        ).__enter__()
         for name in names
     ]
     try:
@@ -61,7 +64,7 @@ def _measure(names: list[str], options: argparse.Namespace) -> dict[str, list[fl
 
 
 def _epochs(side: Side, seconds: float) -> int:
-    """As many epochs as take about this long, by a second of two trials."""
+    """As many epochs as take about this long, by the second of two trials."""
     side.train(1)
     return max(1, round(seconds / side.train(1)[1]))
 

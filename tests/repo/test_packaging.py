@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-SIBLINGS = {"cfmetrics": ">=0.3,<1", "dd-core": ">=0.3,<1"}
+SIBLINGS = {"cfmetrics": ">=0.3,<1", "dd-core": ">=0.4,<1"}
 FOREIGN = {"cfmetrics": ["0.1.0", "0.2.1"], "dd-core": ["1.0", "1.2.3"]}
 REQUIRED = {"cfmetrics": set(), "dd-core": {"cfmetrics"}, "dd-recipes": {"dd-core"}}
 LARGEST_WHEEL = {"cfmetrics": 200_000, "dd-core": 300_000, "dd-recipes": 4_500_000}

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, save_figure
 from dd_recipes.rows import Row
 
 __all__ = [
@@ -26,16 +25,6 @@ __all__ = [
 ]
 
 _REAL = ("#8a8f98", "#b9bec6")
-_DISTILLED = ("#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3")
-_STYLE: dict[Any, Any] = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
-    "figure.facecolor": "white",
-    "savefig.facecolor": "white",
-}
-_DPI = 160
 
 
 def label(row: Row, rows: Sequence[Row]) -> str:
@@ -57,7 +46,7 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
         rows: Measured cells, from top to bottom.
         path: PNG file to write.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.9 + 0.5 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = np.arange(len(rows))
@@ -81,7 +70,7 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
                  xlim=(0, furthest + 8),
                  xlabel="test accuracy after the last epoch, %")  # fmt: skip
         axes.invert_yaxis()
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def axis_chart(rows: Sequence[Row], path: Path, x_label: str = "") -> None:
@@ -95,10 +84,10 @@ def axis_chart(rows: Sequence[Row], path: Path, x_label: str = "") -> None:
     lines: dict[str, list[Row]] = {}
     for row in rows:
         lines.setdefault(label_of_line(row, rows), []).append(row)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         axes = figure.subplots()
-        for (name, points), colour in zip(lines.items(), _cycle(len(lines)), strict=True):
+        for (name, points), colour in zip(lines.items(), colours(len(lines)), strict=True):
             points.sort(key=_x)
             xs = [_x(row) for row in points]
             axes.errorbar(xs, [row.mean for row in points], yerr=[row.std for row in points],
@@ -113,7 +102,7 @@ def axis_chart(rows: Sequence[Row], path: Path, x_label: str = "") -> None:
             axes.set_xscale("log")
         axes.set(xlabel=x_label or "x", ylabel="test accuracy after the last epoch, %")
         axes.legend(frameon=False, fontsize=9)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def label_of_line(row: Row, rows: Sequence[Row]) -> str:
@@ -130,10 +119,10 @@ def progress_chart(rows: Sequence[Row], path: Path) -> None:
         rows: Measured cells that have a curve.
         path: PNG file to write.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.subplots()
-        for row, colour in zip(rows, _cycle(len(rows)), strict=True):
+        for row, colour in zip(rows, colours(len(rows)), strict=True):
             xs = [x for x, _ in row.curve]
             means = [float(np.mean(values)) for _, values in row.curve]
             axes.plot(xs, means, marker="o", markersize=4, color=colour, label=label(row, rows))
@@ -143,7 +132,7 @@ def progress_chart(rows: Sequence[Row], path: Path) -> None:
         axes.set(xlabel="classes seen" if classes else "iterations of distillation",
                  ylabel="test accuracy, %")  # fmt: skip
         axes.legend(frameon=False, fontsize=9)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
@@ -158,7 +147,7 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
         for title, losses in histories.items()
     }
     columns = max(len(losses) for losses in kept.values())
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.3 * len(kept)), layout="constrained")
         grid = figure.subplots(len(kept), columns, squeeze=False)
         for line, (title, losses) in zip(grid, kept.items(), strict=True):
@@ -168,7 +157,7 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
                 _curve_with_mean(axes, np.asarray(values, dtype=float))
                 axes.set_title(f"{title}: {_LOSSES.get(name, name)}", fontsize=10, loc="left")
                 axes.set_xlabel("iteration")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 _LOSSES = {"match": "matching loss", "calibration": "calibration (cross-entropy)"}
@@ -187,7 +176,7 @@ def student_curves(
             of a cell share the epochs.
         path: PNG file to write.
     """
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.subplots()
         for row, colour in zip(rows, _colours(rows), strict=True):
@@ -200,7 +189,7 @@ def student_curves(
                               linewidth=0)  # fmt: skip
         axes.set(xlabel="share of the training, %", ylabel="test accuracy, %")
         axes.legend(frameon=False, loc="lower right")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def image_grid(
@@ -222,7 +211,7 @@ def image_grid(
     """
     by_class = [images[labels == number][:most] for number in range(len(class_names))]
     columns = max(len(of_class) for of_class in by_class)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         if columns == 1:
             _captioned(by_class, class_names, path)
         else:
@@ -239,7 +228,7 @@ def _rows(
     _draw(axes, mosaic)
     axes.set_yticks([pitch * row + pitch / 2 for row in range(len(names))], labels=names)
     axes.tick_params(length=0)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _captioned(by_class: Sequence[NDArray[np.float32]], names: Sequence[str], path: Path) -> None:
@@ -251,29 +240,24 @@ def _captioned(by_class: Sequence[NDArray[np.float32]], names: Sequence[str], pa
         axes.set_axis_off()
     for axes, of_class, name in zip(grid.flat, by_class, names, strict=False):
         if len(of_class):
-            _draw(axes, _pixels(of_class[0]))
+            _draw(axes, as_pixels(of_class[0]))
         axes.set_title(name, fontsize=15)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _mosaic(
     by_class: Sequence[NDArray[np.float32]], columns: int, gap: int = 2
 ) -> tuple[NDArray[np.float32], int]:
     """All images in one white picture, and the distance of two rows in pixels."""
-    sample = _pixels(next(of_class for of_class in by_class if len(of_class))[0])
+    sample = as_pixels(next(of_class for of_class in by_class if len(of_class))[0])
     pitch = sample.shape[0] + gap
     shape = (pitch * len(by_class), pitch * columns, *sample.shape[2:])
     mosaic = np.ones(shape, dtype=np.float32)
     for row, of_class in enumerate(by_class):
         for column, image in enumerate(of_class):
             top, left = row * pitch + gap // 2, column * pitch + gap // 2
-            mosaic[top : top + sample.shape[0], left : left + sample.shape[1]] = _pixels(image)
+            mosaic[top : top + sample.shape[0], left : left + sample.shape[1]] = as_pixels(image)
     return mosaic, pitch
-
-
-def _pixels(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(channels, h, w) as matplotlib wants it: (h, w) for one channel, else (h, w, channels)."""
-    return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
 
 
 def _draw(axes: Axes, pixels: NDArray[np.float32]) -> None:
@@ -287,19 +271,15 @@ def _draw(axes: Axes, pixels: NDArray[np.float32]) -> None:
 def _curve_with_mean(axes: Axes, values: NDArray[np.float64]) -> None:
     """Each value, thin, and a moving mean over a twentieth of the iterations."""
     steps = np.arange(1, len(values) + 1)
-    axes.plot(steps, values, color=_DISTILLED[0], alpha=0.25, linewidth=0.7)
+    axes.plot(steps, values, color=COLOURS[0], alpha=0.25, linewidth=0.7)
     width = max(1, len(values) // 20)
     smooth = np.convolve(values, np.full(width, 1 / width), mode="valid")
-    axes.plot(steps[width - 1 :], smooth, color=_DISTILLED[0], linewidth=1.5)
+    axes.plot(steps[width - 1 :], smooth, color=COLOURS[0], linewidth=1.5)
 
 
 def _colours(rows: Sequence[Row]) -> list[str]:
-    real, distilled = iter(_REAL * len(rows)), iter(_DISTILLED * len(rows))
+    real, distilled = iter(_REAL * len(rows)), iter(COLOURS * len(rows))
     return [next(distilled if row.kind == "distill" else real) for row in rows]
-
-
-def _cycle(n: int) -> list[str]:
-    return [_DISTILLED[i % len(_DISTILLED)] for i in range(n)]
 
 
 def _x(row: Row) -> float:
@@ -309,8 +289,3 @@ def _x(row: Row) -> float:
 
 def _published(rows: Sequence[Row]) -> list[float]:
     return [row.published.mean for row in rows if row.published is not None]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})

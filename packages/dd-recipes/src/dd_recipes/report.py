@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from dd_core.artifact import DistilledSet
-from dd_core.checkpoint import write_atomically
 from dd_core.errors import ArtifactError
 from dd_recipes import figures
 from dd_recipes.figures_uses import search_chart
+from dd_recipes.pages import render
 from dd_recipes.paper import Paper
 from dd_recipes.results import Results, findings
 from dd_recipes.rows import Row, duration
@@ -99,8 +97,8 @@ def write_report(results: Results, folder: Path) -> Path:
         "published": any(row.published for row in results.rows),
         "duration": duration,
     }
-    _render("report.md.j2", context, folder / "report.md")
-    return _render("report.html.j2", context, folder / "report.html")
+    render("report.md.j2", context, folder / "report.md")
+    return render("report.html.j2", context, folder / "report.html")
 
 
 def table(results: Results) -> dict[str, dict[str, Entry]]:
@@ -115,19 +113,6 @@ def table(results: Results) -> dict[str, dict[str, Entry]]:
         if each.column not in places:
             places[each.column] = Entry(published=each.text)
     return rows
-
-
-def _render(template: str, context: dict[str, Any], target: Path) -> Path:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dd_recipes"),
-        autoescape=jinja2.select_autoescape(("html.j2", "html")),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    write_atomically(target, environment.get_template(template).render(context).encode())
-    return target
 
 
 def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:

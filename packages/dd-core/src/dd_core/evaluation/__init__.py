@@ -16,14 +16,25 @@ from dd_core.evaluation.scores import (
     augmentation_robust_score,
     label_robust_score,
 )
-from dd_core.evaluation.search import architecture_grid, search_architectures
+from dd_core.evaluation.search import (
+    architecture_grid,
+    held_out_per_class,
+    search_architectures,
+)
 from dd_core.evaluation.search_result import ArchitectureSearch, Candidate, RankCorrelation
-from dd_core.evaluation.set_content import ClassContent, SetContent
+from dd_core.evaluation.set_content import (
+    BesideReal,
+    ClassContent,
+    NearestReal,
+    PValues,
+    SetContent,
+)
 from dd_core.evaluation.students import Evaluation, evaluate
 
 __all__ = [
     "PROTOCOLS",
     "ArchitectureSearch",
+    "BesideReal",
     "Candidate",
     "ClassContent",
     "Continual",
@@ -31,6 +42,8 @@ __all__ = [
     "CoverageDensity",
     "Evaluation",
     "FeatureSpace",
+    "NearestReal",
+    "PValues",
     "RankCorrelation",
     "RobustScores",
     "Score",
@@ -45,6 +58,7 @@ __all__ = [
     "evaluate",
     "evaluate_architectures",
     "evaluate_continual",
+    "held_out_per_class",
     "label_robust_score",
     "of_classes",
     "real_of_classes",
