@@ -40,7 +40,8 @@ def module(package: str) -> str:
 def wheel(package: str, torch: bool = True) -> str:
     """Requirement for the wheel of `package` in dist/; cfmetrics comes with or without torch."""
     path = next(DIST.glob(f"{module(package)}-*.whl"))
-    extra = {"cfmetrics": "[torch]" if torch else "", "dd-core": "[images]"}.get(package, "")
+    extras = {"cfmetrics": "[torch]" if torch else "", "dd-core": "[images]"}
+    extra = {**extras, "dd-recipes": "[cluster]"}.get(package, "")
     return f"{package}{extra} @ {path.as_uri()}"
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["reproduce"]
 
 _STOPPED = 130
+_OF_THE_WHOLE = ("--jobs", "--out", "--cluster", "--cluster-option")  # not of each process
 
 
 @click.command()
@@ -35,13 +36,19 @@ _STOPPED = 130
 @hardware_options
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True,
               help="Processes that share the cells and the cores.")  # fmt: skip
+@click.option("--cluster", type=click.Choice(["slurm", "local"]),
+              help="Run the --jobs as jobs of a cluster, through submitit.")  # fmt: skip
+@click.option("--cluster-option", "cluster_options", multiple=True, metavar="KEY=VALUE",
+              help="What submitit asks the cluster for, as in slurm_partition=gpu or "
+              "timeout_min=600 (repeatable).")  # fmt: skip
 @click.option("--rerun", multiple=True, metavar="GLOB",
               help="Measure these cells again, though they are done (repeatable).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--worker", type=int, hidden=True)
 def reproduce(
     out: Path | None, data: Path | None, device: str, precision: str, compile: str, jobs: int,
-    rerun: tuple[str, ...], cells: tuple[str, ...], as_json: bool, worker: int | None,
+    cluster: str | None, cluster_options: tuple[str, ...], rerun: tuple[str, ...],
+    cells: tuple[str, ...], as_json: bool, worker: int | None,
     **options: Any,
 ) -> None:  # fmt: skip
     """Run a recipe, or go on with a run that was stopped.
@@ -50,6 +57,8 @@ def reproduce(
     distilled sets, figures and report; the same command again goes on where the run was. A cell
     that fails does not stop the others.
     """
+    if cluster_options and cluster is None:
+        raise click.UsageError("--cluster-option has no effect without --cluster.")
     refuse_without_data(options["recipe"], options["overrides"], data, out)
 
     from rich.console import Console
@@ -65,17 +74,15 @@ def reproduce(
     if worker is None:
         log.print(f"{recipe.title}\nrun folder: {folder}", markup=False, highlight=False)
     with _saying_how_to_go_on(rerun):
-        if jobs > 1:
-            from dd_recipes.jobs import run_jobs
-
-            if run_jobs(jobs, _arguments_of_a_job(folder), began=began) == _STOPPED:
-                raise KeyboardInterrupt
+        shared = jobs > 1 or cluster is not None
+        if shared and _run_shared(jobs, folder, began, cluster, cluster_options) == _STOPPED:
+            raise KeyboardInterrupt
         with showing(log) as listen:
             results = run(
                 recipe, folder, data_root=data, listen=listen,
                 command=["dd-recipes", *sys.argv[1:]],
                 hardware=Hardware(device, precision, compile), cells=cells, rerun=rerun,
-                began=began if jobs > 1 else None,
+                began=began if shared else None,
             )  # fmt: skip
         if worker is None:
             finish(results, folder, as_json=as_json)
@@ -84,6 +91,23 @@ def reproduce(
         command = "the same command without --rerun" if rerun else "the same command"
         click.echo(f"failed: {', '.join(failed)}; {command} tries them again", err=True)
         raise SystemExit(1)
+
+
+def _run_shared(
+    jobs: int, folder: Path, began: float, cluster: str | None, options: tuple[str, ...]
+) -> int:
+    """Runs the command in several processes, here or on a cluster; the worst exit code."""
+    arguments = _arguments_of_a_job(folder)
+    if cluster is None:
+        from dd_recipes.jobs import run_jobs
+
+        return run_jobs(jobs, arguments, began=began)
+    from dd_recipes.cluster import parse_options, run_on_cluster
+
+    return run_on_cluster(
+        jobs, arguments, cluster=cluster, options=parse_options(options), folder=folder,
+        began=began,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -182,8 +206,8 @@ def _arguments_of_a_job(folder: Path) -> list[str]:
     for argument in sys.argv[1:]:
         if skip:
             skip = False
-        elif argument in ("--jobs", "--out"):
+        elif argument in _OF_THE_WHOLE:
             skip = True
-        elif not argument.startswith(("--jobs=", "--out=")) and argument != "--json":
+        elif argument.partition("=")[0] not in _OF_THE_WHOLE and argument != "--json":
             kept.append(argument)
     return [*kept, "--out", str(folder)]
