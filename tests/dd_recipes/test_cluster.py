@@ -41,7 +41,8 @@ def test_each_job_runs_the_command_with_its_number(module: Path, tmp_path: Path)
     for number in ("1", "2"):
         said = (tmp_path / number).read_text()
         assert said == f"reproduce x --worker {number} 12.5"
-    assert list((tmp_path / "run" / "cluster").glob("*_log.out"))
+    assert list((tmp_path / "run-cluster").glob("*_log.out"))
+    assert not (tmp_path / "run").exists()  # the jobs begin it
 
 
 def test_the_worst_code_counts(

@@ -63,7 +63,7 @@ def run_on_cluster(
         argv: Arguments of the command, without those of the cluster.
         cluster: ``slurm``, or ``local`` for processes of this machine.
         options: Parameters of submitit's ``AutoExecutor.update_parameters``.
-        folder: The run folder; the jobs' logs lie in ``cluster`` in it.
+        folder: The run folder; the jobs' logs lie beside it, in RUN-cluster.
         began: When the command began (`time.time`), by default now.
         module: What is run with ``python -m``.
 
@@ -82,7 +82,7 @@ def run_on_cluster(
         raise UserError(
             "--cluster needs submitit, which is not installed; run: python -m pip install submitit"
         ) from None
-    logs = folder / "cluster"
+    logs = folder.with_name(f"{folder.name}-cluster")  # the run folder is for the runs to begin
     try:
         executor = submitit.AutoExecutor(folder=logs.resolve(), cluster=cluster)
         executor.update_parameters(**{"name": "dd-recipes", **options})
