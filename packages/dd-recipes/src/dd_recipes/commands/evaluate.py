@@ -19,8 +19,9 @@ from dd_recipes.commands._evaluation import (
     require_fit,
     subject_options,
 )
+from dd_recipes.commands._lines import lines
 from dd_recipes.commands._options import hardware_options, network, network_options
-from dd_recipes.commands._parts import Asked, Parts, lines, protocol
+from dd_recipes.commands._parts import Asked, Parts, protocol
 
 __all__ = ["evaluate"]
 
