@@ -69,6 +69,26 @@ def test_classes_follow_the_names_given(tree):
     assert renamed.labels.tolist() == [0, 0, 1, 1, 2, 2] and renamed.class_names == ("x", "y", "z")
 
 
+def test_numbered_folders_are_in_the_order_of_their_numbers(tmp_path):
+    for number in range(11):
+        (tmp_path / str(number)).mkdir()
+        Image.new("L", (8, 8), 10 * number).save(tmp_path / str(number) / "0.png")
+    for names in (None, [f"class {i}" for i in range(11)], [str(i) for i in range(11)]):
+        found = import_images(tmp_path, normalization=NORM, factor=1, class_names=names)
+        values = (found.images[:, 0, 0, 0] * 255).round().int().tolist()
+        assert values == [10 * label for label in found.labels.tolist()]
+
+
+def test_soft_labels_that_images_cannot_hold_are_remembered(data, tmp_path):
+    soft = replace(data, soft_labels=torch.full((len(data.images), 3), 1 / 3))
+    export_images(soft, tmp_path / "x")
+    found = import_images(tmp_path / "x")
+    assert found.soft_labels is None
+    assert found.provenance["imported"]["soft_labels_left_out"] is True
+    export_images(data, tmp_path / "y")
+    assert "soft_labels_left_out" not in import_images(tmp_path / "y").provenance["imported"]
+
+
 def test_colour_makes_all_of_them_rgb(tree):
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tree / "bee" / "9.png")
     found = import_images(tree, normalization="cifar10", factor=1)

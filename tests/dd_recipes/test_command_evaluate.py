@@ -14,16 +14,18 @@ from PIL import Image
 
 from dd_core import (
     DistilledSet,
+    NetworkSettings,
     SyntheticSettings,
     export_images,
     export_legacy,
     select_random,
 )
 from dd_recipes.cli import Guarded
-from dd_recipes.commands._students import in_order
+from dd_recipes.commands._options import network
+from dd_recipes.commands._students import in_order, source_for
 from dd_recipes.commands.evaluate import evaluate
 from dd_recipes.recipe import DataSource
-from dd_recipes.sources import load_data
+from dd_recipes.sources import SOURCES, load_data
 
 CONVNET = "depth-3-width-8-and-norm-instance"
 PLAIN = ["--device", "cpu", "--precision", "float32", "--compile", "off", "--width", "8",
@@ -211,6 +213,9 @@ def test_all_parts_of_an_evaluation(
     assert found["content"] == plain["content"] and len(found["content"]["classes"]) == 3
     page = (tmp_path / "out" / "report.html").read_text()
     assert "robust" in page and "data:image/png;base64," in page
+    stored_again = results(*arguments, "--no-content")  # keeps what earlier calls measured
+    for part in ("continual", "search", "scores", "content"):
+        assert stored_again[part] == found[part]
     said = call(*arguments, *more).output
     for words in ("classes seen", "Spearman's rho", "label-robust score", "beside real images"):
         assert words in said, words
@@ -261,6 +266,23 @@ def test_options_without_effect_are_refused(stored: Path, tree: Path) -> None:
         assert result.exit_code == 2 and message in result.output, result.output
 
 
+def test_what_an_architecture_does_not_have_makes_no_other_network() -> None:
+    assert network("alexnet", 32, None, 64, "batch") == NetworkSettings("alexnet")
+    assert network("resnet18", 64, None, 64, "batch") == NetworkSettings("resnet18", norm="batch")
+    assert network("convnet", 64, None, 64, "batch") == NetworkSettings("convnet", 4, 64, "batch")
+
+
+def test_a_long_tailed_set_is_compared_with_its_long_tail(stored: Path) -> None:
+    names = SOURCES["cifar10"].class_names
+    images = torch.zeros(10, 3, 32, 32)
+    about = {"source": "cifar10", "imbalance_factor": 50.0, "imbalance_seed": 7, "path": ""}
+    made = DistilledSet(images, torch.arange(10), 1, (0.5,) * 3, (0.2,) * 3, names, {"data": about})
+    found = source_for(made, None, None, None)
+    assert (found.imbalance_factor, found.imbalance_seed) == (50.0, 7)
+    other = source_for(replace(made, provenance={}), None, None, None)
+    assert (other.source, other.imbalance_factor) == ("cifar10", 1.0)
+
+
 def test_soft_labels_are_used_or_ignored(stored: Path, tree: Path, tmp_path: Path) -> None:
     plain = DistilledSet.load(stored)
     soft = torch.full((len(plain.images), 3), 1 / 3)
@@ -286,6 +308,14 @@ def test_wrong_input_gets_one_message(stored: Path, tree: Path, tmp_path: Path) 
     known = DistilledSet.load(stored)
     replace(known, provenance={"preprocessing": {"zca": True}}).save(white)
     replace(known, provenance={"data": {"source": "folder", "path": "pets"}}).save(named)
+    judged, run, single = tmp_path / "judged", tmp_path / "run", tmp_path / "single"
+    for folder in (judged / "figures", run / "figures", run / "sets"):
+        folder.mkdir(parents=True)
+        Image.new("L", (9, 9)).save(folder / "accuracy.png")
+    (judged / "evaluate.json").write_text("{}")
+    for path in [*tree.glob("train/*/0.png"), *tree.glob("val/*/*.png")]:
+        (single / path.relative_to(tree)).parent.mkdir(parents=True, exist_ok=True)
+        (single / path.relative_to(tree)).write_bytes(path.read_bytes())
     data = load_data(DataSource("folder", path=str(tree), size=16), None)
     select_random(data.train, SyntheticSettings(ipc=2, factor=1, init="real"), seed=0).save(small)
     for arguments, message in (
@@ -305,6 +335,13 @@ def test_wrong_input_gets_one_message(stored: Path, tree: Path, tmp_path: Path) 
         ([white, "--dataset", "folder", "--data", tree], "has ZCA-whitened images"),
         ([small, "--dataset", "folder", "--data", tree, "--network", "vgg11"], "at least 32 px"),
         ([stored, "--dataset", "folder", "--data", tree / "none"], "is not a folder"),
+        ([judged], "is the folder of an earlier dd-recipes evaluate"),
+        ([run], "is a run folder; give one of its sets"),
+        (
+            [stored, "--dataset", "folder", "--data", tree, "--network", "alexnet", "--depth", "3"],
+            "--depth is of a convnet",
+        ),
+        ([small, "--dataset", "folder", "--data", single, "--also", "search"], "holds one of each"),
     ):
         result = call(*arguments, "--out", tmp_path / "out")
         assert result.exit_code == 2, (arguments, result.output)

@@ -203,6 +203,7 @@ def facts_of(data: DistilledSet) -> dict[str, Any]:
         "bound": data.bound,
         "normalization": {"mean": list(data.mean), "std": list(data.std)},
         "class_names": list(data.class_names),
+        "soft_labels": data.soft_labels is not None,
         "provenance": dict(data.provenance),
     }
 

@@ -43,8 +43,8 @@ def import_images(
         normalization: A name of `NORMALIZATIONS`, such as ``cifar10``, or (mean, std) with one
             number a channel, of pixels from 0 to 1.
         class_names: Names in the order of the labels of the test images. If they are those of the
-            folders, each folder is the class of its name; otherwise the folders, by name, are the
-            classes in their order. By default the names of the folders.
+            folders, each folder is the class of its name; otherwise the folders, by name or by
+            number, are the classes in their order. By default the names of the folders.
         factor: Multi-formation rho; 1 where an image is one view.
         decode: Form of decoding; see `dd_core.decoding`.
         bound: Most views of a class, for ``bound``.
@@ -71,7 +71,7 @@ def import_images(
         raise ArtifactError(f"{folder} is not a folder; give one with CLASS/*.png.")
     said = {"normalization": normalization, "class_names": class_names, "factor": factor}
     try:
-        folders = class_folders(folder)
+        folders = _numbered(class_folders(folder))
         facts = _facts(folder, said) or _asked(folder, said, folders, decode, bound)
         pixels, labels = _read(folder, _ordered(folder, folders, facts))
     except DataError as error:
@@ -80,7 +80,7 @@ def import_images(
     try:
         return DistilledSet(
             pixels, labels, facts.factor, mean, std, facts.class_names,
-            {**facts.provenance, "imported": {"layout": "images", "folder": folder.name}},
+            {**facts.provenance, "imported": _imported(folder, facts)},
             decode=facts.decode, bound=facts.bound,
         )  # fmt: skip
     except ArtifactError as error:
@@ -98,6 +98,13 @@ class _Facts:
     bound: int
     provenance: dict[str, Any]
     folders: tuple[str, ...] | None = None
+    soft_labels: bool = False
+
+
+def _imported(folder: Path, facts: _Facts) -> dict[str, Any]:
+    """Where the set comes from; image files hold no soft labels."""
+    lost = {"soft_labels_left_out": True} if facts.soft_labels else {}
+    return {"layout": "images", "folder": folder.name, **lost}
 
 
 def _facts(folder: Path, said: dict[str, Any]) -> _Facts | None:
@@ -119,6 +126,7 @@ def _facts(folder: Path, said: dict[str, Any]) -> _Facts | None:
             (normal["mean"], normal["std"]), tuple(stored["class_names"]),
             1 if views else stored["factor"], "single" if views else stored["decode"],
             stored["bound"], dict(stored["provenance"]), tuple(stored["folders"]),
+            bool(stored.get("soft_labels", False)),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
@@ -145,6 +153,11 @@ def _asked(
         )
     names = folders if said["class_names"] is None else said["class_names"]
     return _Facts(said["normalization"], tuple(names), said["factor"], decode, bound, {})
+
+
+def _numbered(folders: list[str]) -> list[str]:
+    """Folders that are called by numbers in the order of these: 2 before 10."""
+    return sorted(folders, key=int) if all(name.isdecimal() for name in folders) else folders
 
 
 def _ordered(folder: Path, folders: list[str], facts: _Facts) -> list[str]:

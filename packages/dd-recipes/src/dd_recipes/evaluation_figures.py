@@ -19,6 +19,7 @@ from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, save_figure
 
 __all__ = ["Neighbourhood", "budget_chart", "confusion_chart", "nearest_chart", "training_chart"]
 
+_LONGEST = 20  # characters of a name of a class
 _NUMBERED, _NAMED = 20, 40  # classes of a confusion matrix up to which it has numbers, and names
 
 
@@ -85,7 +86,7 @@ def confusion_chart(
     """
     counts = np.asarray(confusion, dtype=float)
     shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    n = len(class_names)
+    n, names = len(class_names), [_short(name) for name in class_names]
     side = min(max(0.42 * n, 2.2), 7.0)
     with rc_context(STYLE):
         figure = Figure(figsize=(side + 1.9, side + 1.2), layout="constrained")
@@ -97,13 +98,18 @@ def confusion_chart(
             bar = figure.colorbar(picture, ax=axes, shrink=0.7)
             bar.set_label("% of the true class")
         if n <= _NAMED:
-            axes.set_xticks(range(n), labels=class_names, rotation=90, fontsize=9)
-            axes.set_yticks(range(n), labels=class_names, fontsize=9)
+            axes.set_xticks(range(n), labels=names, rotation=90, fontsize=9)
+            axes.set_yticks(range(n), labels=names, fontsize=9)
         axes.tick_params(length=0)
         axes.set(xlabel="predicted", ylabel="true")
         for spine in axes.spines.values():
             spine.set_visible(False)
         save_figure(figure, path)
+
+
+def _short(name: str, most: int = _LONGEST) -> str:
+    """A name that is cut where it is too long for a picture."""
+    return name if len(name) <= most else f"{name[: most - 1].rstrip(' ,_-')}…"
 
 
 def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
@@ -141,7 +147,7 @@ def nearest_chart(classes: Sequence[Neighbourhood], path: Path) -> None:
         classes: Two stand side by side.
         path: PNG file to write.
     """
-    widest = max(len(each.views) for each in classes)
+    widest = max(2, *(len(each.views) for each in classes))  # room for a name
     across = min(2, len(classes))
     lines = -(-len(classes) // across)
     inch = 6.6 / max(across * widest + (across - 1) * 0.6, 6)
@@ -153,16 +159,20 @@ def nearest_chart(classes: Sequence[Neighbourhood], path: Path) -> None:
         axes.set_axis_off()
         for place, each in enumerate(classes):
             left, top = (place % across) * (widest + 0.6), (place // across) * _LINE
-            _neighbours(axes, each, left, top, inch)
+            name = _short(each.name, min(_LONGEST, int(widest / _LETTER)))
+            _neighbours(axes, each, name, left, top, inch)
         save_figure(figure, path)
 
 
 _LINE = 2.95  # of one class, in images: its name, views, real images, distances
+_LETTER = 0.14  # width of a letter of the name
 
 
-def _neighbours(axes: Axes, each: Neighbourhood, left: float, top: float, inch: float) -> None:
+def _neighbours(
+    axes: Axes, each: Neighbourhood, name: str, left: float, top: float, inch: float
+) -> None:
     points = 72 * inch
-    axes.text(left, top + 0.22, each.name, fontsize=0.2 * points, va="center", weight="bold")
+    axes.text(left, top + 0.22, name, fontsize=0.2 * points, va="center", weight="bold")
     columns = zip(each.views, each.real, each.distances, each.copies, strict=True)
     for column, (view, real, distance, copied) in enumerate(columns):
         x = left + column

@@ -14,6 +14,7 @@ from typing import Any
 from dd_core.artifact import DistilledSet
 from dd_core.evaluation.set_content import ClassContent, SetContent
 from dd_recipes import evaluation_figures as pictures
+from dd_recipes import evaluation_numbers as numbers
 from dd_recipes import evaluation_words as words
 from dd_recipes.figures import image_grid
 from dd_recipes.figures_uses import continual_chart, search_chart
@@ -35,7 +36,7 @@ def write_evaluation_report(
     """Writes ``report.html`` into a folder, and its pictures into ``figures`` in it.
 
     Args:
-        results: What ``evaluation.json`` has under ``results``.
+        results: What ``evaluate.json`` has under ``results``.
         stored: The set that was evaluated.
         content: The comparison with real images, for pictures of the nearest ones; its numbers
             are read from ``results["content"]`` where that is there.
@@ -66,7 +67,9 @@ def write_evaluation_report(
         "grid": _grid(stored, target),
         "content": _content(results.get("content")),
         "nearest": None if content is None else _nearest(content, stored, target),
-        "percent": words.percent,
+        "count": numbers.count,
+        "interval": numbers.interval,
+        "percent": numbers.percent,
         "duration": duration,
     }
     return render("evaluation.html.j2", context, folder / "report.html")
@@ -78,17 +81,21 @@ def _about(results: Mapping[str, Any], stored: DistilledSet) -> list[tuple[str, 
     counts = stored.class_counts
     least, most = int(counts.min()), int(counts.max())
     a_class = f"{most}" if least == most else f"{least} to {most}"
-    images = f"{len(stored.images):,}, {a_class} a class in {stored.n_classes} classes"
+    classes = numbers.count(stored.n_classes, "class", "classes")
+    images = f"{len(stored.images):,}, {a_class} a class in {classes}"
     views = f"{results['views']:,}, each an image of {stored.images.shape[-1]} px to train on"
     if results["views"] != len(stored.images):
         views += f" (decoding {stored.decode}, factor {stored.factor})"
+    tested = numbers.count(results["test_images"], "test image")
     pairs = [
         ("method", str(method) if method else "not said"),
         ("stored images", images),
         ("views", views),
         ("labels", "soft: a teacher's probabilities" if results["soft_labels"] else "the classes"),
-        ("tested on", f"{results['test_images']:,} test images of {results['data']}"),
+        ("tested on", f"{tested} of {results['data']}"),
     ]
+    if missing := results.get("content_missing"):
+        pairs.append(("beside real images", missing))
     return pairs
 
 
@@ -134,7 +141,7 @@ def _continual(results: Mapping[str, Any], target: Path) -> Picture | None:
     continual_chart({"the set": record}, target / "continual.png")
     return Picture(
         target / "continual.png", "Class-incremental learning",
-        f"Classes come in {record['n_steps']} steps; after each, new students are trained on the "
+        f"Classes come in {numbers.count(record['n_steps'], 'step')}; after each, new students are trained on the "
         "set's images of all classes seen so far and tested on these. Mean, and range over the "
         "students.",
     )  # fmt: skip
@@ -148,69 +155,29 @@ def _search(results: Mapping[str, Any], target: Path) -> dict[str, Any] | None:
     compared = record["spearman"] is not None
     caption = (
         "Each point is a network: its accuracy trained on the set, and trained on "
-        f"{record['training_images']:,} real images; mean and standard deviation."
+        f"{numbers.count(record['training_images'], 'real image')}; mean and standard deviation."
         if compared
         else "The networks, ranked by students of the set."
     )
-    lines = [f"Both are accuracies on {record['validation_images']:,} real validation images."]
-    if compared:
-        lines += _agreement(record)
     picture = Picture(target / "search.png", "Architecture search", caption)
+    lines = list(words.search(record))
     return {"picture": picture, "lines": lines, "candidates": record["candidates"]}
 
 
-def _agreement(record: Mapping[str, Any]) -> Iterator[str]:
-    for name, symbol in (("spearman", "Spearman's rho"), ("kendall", "Kendall's tau")):
-        value, p = record[name]["value"], record[name]["pvalue"]
-        if value is not None:
-            yield f"{symbol} {value:.2f} (p = {words.pvalue(p)})."
-    if record["regret"] is not None:
-        ours, theirs = record["pick_test"]["mean"], record["best_test"]["mean"]
-        points = "lost" if record["regret"] > 0 else "won, by chance"
-        yield (
-            f"Trained on real images, the choice of the set reaches {ours:.1f} % on the test "
-            f"images, that of real images {theirs:.1f} %"
-            + (f": {abs(record['regret']):.1f} points {points}." if record["regret"] else ".")
-        )
-    if record["times_faster"]:
-        part = 100 / record["times_faster"]
-        yield (
-            f"Training on the set took {part:.{0 if part > 9 else 1}f} % of the time of training "
-            "on real images; its making is not counted."
-        )
-
-
-_PARTS = {
-    "own": "the set, trained as above",
-    "hard": "the set with plain labels",
-    "plain": "the set without augmentation",
-    "random": "random real images, trained as the set",
-    "random_plain": "random real images without augmentation",
-    "whole": "the whole training set with plain labels",
-}
-
-
 def _scores(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Scores times 100 and the accuracies that they are made of."""
+    """Scores and the accuracies that they are made of."""
     if not record:
         return None
     kinds = (
         ("label-robust (LRS)", "label_robust"),
         ("augmentation-robust (ARS)", "augmentation_robust"),
     )
-    scores = []
-    for name, key in kinds:
-        score = record[key]
-        if score is not None:
-            interval = score["interval"]
-            sure = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "–"
-            scores.append((name, f"{100 * score['value']:.1f}", sure))
-    parts = [
-        (text, words.percent(record["accuracies"][name]))
-        for name, text in _PARTS.items()
-        if record["accuracies"].get(name) is not None
-    ]
-    return {"scores": scores, "parts": parts, "alike": record["labels_alike"]}
+    parts = [(text, numbers.percent(part)) for text, part in words.score_parts(record)]
+    return {
+        "scores": [(name, *numbers.score(record[key])) for name, key in kinds],
+        "parts": parts,
+        "note": words.score_labels(record),
+    }
 
 
 def _grid(stored: DistilledSet, target: Path) -> Picture:
@@ -253,13 +220,13 @@ def _content(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
         "mean": _compared("mean over classes", record["summary"], sum(
             one["views"] for one in record["classes"]), ("", "", ""), ("", "")),
         "open": n <= _OPEN,
-        "least": n / (record["n_resamples"] + 1),
+        "warning": "" if words.can_differ(record) else words.differing(record),
         "few": [one["name"] for one in record["classes"] if one["coverage"]["real"] is None],
     }  # fmt: skip
 
 
 def _content_row(one: Mapping[str, Any]) -> _ContentRow:
-    tests = tuple(words.pvalue(one["adjusted"][k]) for k in ("distance", "amplitude", "phase"))
+    tests = tuple(numbers.pvalue(one["adjusted"][k]) for k in ("distance", "amplitude", "phase"))
     closest = f"{min(one['nearest']['feature_distance']):#.3g}"
     typical = f"{one['typical_distance']:#.3g}"
     return _compared(one["name"], one, one["views"], tests, (closest, typical))
@@ -273,9 +240,9 @@ def _compared(
     nearest: tuple[str, str],
 ) -> _ContentRow:
     return _ContentRow(
-        name, views, words.beside(entry["distance"]),
-        words.share(entry["amplitude"], entry["phase"]), tests,
-        words.beside(entry["coverage"], 1, 100), words.beside(entry["density"], 2), nearest,
+        name, views, numbers.beside(entry["distance"]),
+        numbers.share(entry["amplitude"], entry["phase"]), tests,
+        numbers.beside(entry["coverage"], 1, 100), numbers.beside(entry["density"], 2), nearest,
     )  # fmt: skip
 
 

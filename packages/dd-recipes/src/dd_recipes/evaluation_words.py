@@ -1,4 +1,7 @@
-"""Results of an evaluation in words, for its page."""
+"""Results of an evaluation in words: the same sentences for the terminal and for the page.
+
+It needs no torch. Numbers are as `evaluation_numbers` writes them.
+"""
 
 from __future__ import annotations
 
@@ -6,72 +9,36 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["beside", "confused", "found", "percent", "protocol", "pvalue", "share"]
+from dd_recipes.evaluation_numbers import (
+    accuracy,
+    beside,
+    count,
+    deviation,
+    interval,
+    length,
+    pvalue,
+    score,
+)
+
+__all__ = [
+    "can_differ", "confused", "content", "continual", "differing", "found", "protocol",
+    "score_labels", "score_parts", "scores", "search",
+]  # fmt: skip
 
 _LEVEL = 0.05
-
-
-def percent(record: Mapping[str, Any] | None) -> str:
-    """Mean, deviation and number of accuracies.
-
-    Example:
-        >>> percent({"mean": 49.0, "std": 1.414, "n": 2}), percent({"mean": 86.3, "n": 0})
-        ('49.0 ± 1.4 (2)', '86.3')
-        >>> percent({"mean": 48.0, "std": None, "n": 1}), percent(None)
-        ('48.0 (1)', '–')
-    """
-    if record is None:
-        return "–"
-    std, n = record.get("std"), record["n"]
-    deviation = "" if std is None else f" ± {std:.1f}"
-    return f"{record['mean']:.1f}{deviation}" + (f" ({n})" if n else "")
-
-
-def beside(entry: Mapping[str, Any], digits: int = 3, scale: float = 1.0) -> tuple[str, str]:
-    """A number of the set, and that of as many random real images; empty where there is none.
-
-    Example:
-        >>> beside({"value": 0.0184, "real": 0.0197, "deviation": 0.0016}, 1, 100)
-        ('1.8', '2.0 ± 0.2')
-    """
-    value = f"{scale * entry['value']:.{digits}f}"
-    if entry["real"] is None:
-        return value, ""
-    real, deviation = scale * entry["real"], scale * entry["deviation"]
-    return value, f"{real:.{digits}f} ± {deviation:.{digits}f}"
-
-
-def share(amplitude: Mapping[str, Any], phase: Mapping[str, Any]) -> tuple[str, str]:
-    """The amplitude part in percent of both, of the set and of random real images.
-
-    Example:
-        >>> share({"value": 0.1, "real": 0.3}, {"value": 0.3, "real": None})
-        ('25', '')
-    """
-
-    def part(name: str) -> str:
-        a, p = amplitude[name], phase[name]
-        return "" if a is None or p is None or not a + p else f"{100 * a / (a + p):.0f}"
-
-    return part("value"), part("real")
-
-
-def pvalue(p: float | None) -> str:
-    """A p-value, to two digits or about so.
-
-    Example:
-        >>> pvalue(0.00021), pvalue(0.01), pvalue(0.5), pvalue(None)
-        ('0.00021', '0.010', '0.50', '–')
-    """
-    if p is None:
-        return "–"
-    return f"{p:.2f}" if p >= 0.1 else f"{p:.3f}" if p >= 0.001 else f"{p:.2g}"
+_PARTS = {
+    "own": "the set, trained as above",
+    "hard": "the set with plain labels",
+    "plain": "the set without augmentation",
+    "random": "random real images, trained as the set",
+    "random_plain": "random real images without augmentation",
+    "whole": "the whole training set with plain labels",
+}
 
 
 def protocol(settings: Mapping[str, Any], soft_labels: bool) -> str:
     """How the students were trained, in a sentence."""
     s = settings
-    length = f"{s['steps']:,} steps" if s["steps"] else f"{s['epochs']:,} epochs"
     optimizer = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}[s["optimizer"]]
     labels = "the soft labels of the set" if soft_labels and s["labels"] == "stored" else "labels"
     falls = ", ".join(f"{100 * m:g} %" for m in s["milestones"])
@@ -79,8 +46,8 @@ def protocol(settings: Mapping[str, Any], soft_labels: bool) -> str:
     mixed = f", CutMix with probability {s['cutmix']:g}" if s["cutmix"] else ""
     augmentation = "" if s["augmentation"] in ("", "none") else f"augmentation {s['augmentation']}"
     return (
-        f"Each student is trained from scratch for {length} on {labels}: {optimizer}, learning "
-        f"rate {s['learning_rate']:g}{rate}, at most {s['batch_size']} images a step, "
+        f"Each student is trained from scratch for {length(s)} on {labels}: {optimizer}, learning "
+        f"rate {s['learning_rate']:g}{rate}, at most {count(s['batch_size'], 'image')} a step, "
         f"{augmentation or 'no augmentation'}{mixed}. Seed {s.get('seed', 0)}."
     )
 
@@ -93,10 +60,10 @@ def confused(matrix: Sequence[Sequence[int]], names: Sequence[str], most: int = 
         'cat taken for dog (10 %)'
     """
     pairs = [
-        (count / max(sum(row), 1), names[true], names[seen])
+        (images / max(sum(row), 1), names[true], names[seen])
         for true, row in enumerate(matrix)
-        for seen, count in enumerate(row)
-        if true != seen and count
+        for seen, images in enumerate(row)
+        if true != seen and images
     ]
     pairs.sort(key=lambda pair: -pair[0])
     return ", ".join(f"{a} taken for {b} ({100 * s:.0f} %)" for s, a, b in pairs[:most])
@@ -105,67 +72,196 @@ def confused(matrix: Sequence[Sequence[int]], names: Sequence[str], most: int = 
 def found(results: Mapping[str, Any]) -> Iterator[str]:
     """What the evaluation found, a sentence each."""
     for row in results["rows"][:1]:
-        interval = row.get("interval")
-        sure = f"; 95 % interval {interval[0]:.1f} to {interval[1]:.1f}" if interval else ""
+        sure = f"; 95 % interval {interval(row['interval'])}" if row.get("interval") else ""
         yield (
-            f"Students of the set ({row['network']}) reach {row['mean']:.1f}{_deviation(row)} % on "
-            f"{results['test_images']:,} test images after the last epoch (n = {row['n']}{sure})."
+            f"Students of the set ({row['network']}) reach {row['mean']:.1f}{deviation(row)} % on "
+            f"{count(results['test_images'], 'test image')} after the last epoch (n = {row['n']}"
+            f"{sure})."
         )
     others = results["rows"][1:]
     if len(others) == 1:
         row = others[0]
-        yield f"Of another architecture ({row['network']}): {row['mean']:.1f}{_deviation(row)} %."
+        yield f"Of another architecture ({row['network']}): {row['mean']:.1f}{deviation(row)} %."
     elif others:
         means = [row["mean"] for row in others]
         yield (
             f"Of {len(others)} other architectures: {statistics.fmean(means):.1f} % on average, "
             f"from {min(means):.1f} to {max(means):.1f} %."
         )
-    if continual := results.get("continual"):
-        yield (
-            f"Class-incremental in {continual['n_steps']} steps: "
-            f"{continual['mean']:.1f}{_deviation(continual)} % on average over the steps."
-        )
-    yield from _search(results.get("search"))
-    yield from _scores(results.get("scores"))
-    yield from _content(results.get("content"))
+    if record := results.get("continual"):
+        yield continual(record)
+    if record := results.get("search"):
+        yield _choice(record)
+        yield from _agreement(record)
+    if record := results.get("scores"):
+        yield from scores(record)
+    yield from content(results)
 
 
-def _search(search: Mapping[str, Any] | None) -> Iterator[str]:
-    if not search:
-        return
-    rho = (search["spearman"] or {}).get("value")
-    agreement = "" if rho is None else f" The ranks agree with a Spearman correlation of {rho:.2f}."
-    yield f"Of {len(search['candidates'])} networks the set chooses {search['pick']}.{agreement}"
-
-
-def _scores(scores: Mapping[str, Any] | None) -> Iterator[str]:
-    if not scores:
-        return
-    label, augmentation = scores["label_robust"], scores["augmentation_robust"]
-    first = f"label-robust score {100 * label['value']:.1f}, " if label else ""
-    text = f"{first}augmentation-robust score {100 * augmentation['value']:.1f}"
-    yield f"{text[0].upper()}{text[1:]}; both are from 0 to 100."
-
-
-def _content(content: Mapping[str, Any] | None) -> Iterator[str]:
-    if not content:
-        return
-    summary, n = content["summary"], len(content["classes"])
-    distance, real = beside(summary["distance"])
-    yardstick = f"; as many random real images are at {real}" if real else ""
-    yield (
-        f"The set's views differ from real images of their class in {summary['differing']} of "
-        f"{_n(n, 'class', 'classes')} (adjusted p ≤ {_LEVEL}). Mean distance {distance}{yardstick}."
+def continual(record: Mapping[str, Any]) -> str:
+    """What class-incremental learning came to."""
+    return (
+        f"Class-incremental in {count(record['n_steps'], 'step')}: average incremental accuracy "
+        f"{accuracy(record)}."
     )
-    if summary["copies"]:
-        views = sum(one["views"] for one in content["classes"])
-        yield f"{summary['copies']:,} of {views:,} views are training images unchanged."
 
 
-def _n(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def search(record: Mapping[str, Any]) -> Iterator[str]:
+    """What an architecture search found, a sentence each."""
+    yield _choice(record)
+    yield (
+        "The networks are judged on "
+        f"{count(record['validation_images'], 'real training image')} held out for it; a set that "
+        "was distilled from all training images has seen these."
+    )
+    if record["spearman"] is None:
+        yield "--whole-epochs N compares this ranking with that of training on real images."
+        return
+    yield from _agreement(record)
+    yield from _times(record)
 
 
-def _deviation(record: Mapping[str, Any]) -> str:
-    return "" if record["std"] is None else f" ± {record['std']:.1f}"
+def _choice(record: Mapping[str, Any]) -> str:
+    """The network that the set chooses, and what it reaches on the test images."""
+    pick, best, regret = record["pick"], record["best"], record["regret"]
+    text = f"Of {len(record['candidates'])} networks the set chooses {pick}"
+    tested = "the test images"
+    if regret is None:
+        return f"{text}; trained on the set, it has {accuracy(record['pick_test'])} on {tested}."
+    epochs = record.get("whole_epochs")
+    real = "real images" + (f" for {count(epochs, 'epoch')}" if epochs else "")
+    if pick == best:
+        return (
+            f"{text}, as training on real images does; trained on {real}, it has "
+            f"{accuracy(record['pick_test'])} on {tested}."
+        )
+    points = "lost" if regret > 0 else "won, by chance"
+    lost = f": {abs(regret):.1f} points {points}." if round(regret, 1) else "."
+    return (
+        f"{text}, and training on real images {best}; trained on {real}, they have "
+        f"{accuracy(record['pick_test'])} and {accuracy(record['best_test'])} on {tested}{lost}"
+    )
+
+
+def _agreement(record: Mapping[str, Any]) -> Iterator[str]:
+    """How far the rankings by both ways agree; nothing where there is one."""
+    if record["spearman"] is None:
+        return
+    rho, tau = record["spearman"], record["kendall"]
+    if rho["value"] is None:
+        yield "The rankings cannot be compared: all accuracies of one are equal."
+        return
+    yield (
+        f"The rankings agree with Spearman's rho {rho['value']:.2f} (p = {pvalue(rho['pvalue'])}) "
+        f"and Kendall's tau {tau['value']:.2f} (p = {pvalue(tau['pvalue'])})."
+    )
+
+
+def _times(record: Mapping[str, Any]) -> Iterator[str]:
+    """The cost of both rankings; students run side by side, so it is not time on the clock."""
+    from dd_recipes.rows import duration
+
+    ours, real = record["seconds_on_set"], record["seconds_on_all"]
+    part = 100 * ours / max(real, 1e-9)
+    yield (
+        f"Training on the set took {duration(ours)}, {part:.{0 if part > 9 else 1}f} % of the "
+        f"added time on real images ({duration(real)}). Times are added over students, which may "
+        "run at the same time; making the set is not counted."
+    )
+
+
+def scores(record: Mapping[str, Any]) -> Iterator[str]:
+    """The scores, and what they hold that they should not."""
+    label, augmentation = (
+        value + (f" (95 % interval {ends})" if ends else "")
+        for value, ends in (score(record["label_robust"]), score(record["augmentation_robust"]))
+    )
+    yield (
+        f"The label-robust score is {label}, the augmentation-robust score {augmentation}; scores "
+        "are from 0 to 1."
+    )
+    if note := score_labels(record):
+        yield note
+
+
+def score_labels(record: Mapping[str, Any]) -> str:
+    """What the scores hold where the set alone had soft labels; empty where it had not."""
+    if record["labels_alike"]:
+        return ""
+    return (
+        "The set had soft labels and the random images plain ones, so both scores are too high by "
+        "what soft labels do; --soft-labels ignore compares plain labels."
+    )
+
+
+def score_parts(record: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The accuracies that the scores are made of, each with what was trained."""
+    parts = []
+    for name, text in _PARTS.items():
+        if (part := record["accuracies"].get(name)) is not None:
+            epochs = record.get("whole_epochs") if name == "whole" else None
+            parts.append((text + (f", {count(epochs, 'epoch')}" if epochs else ""), part))
+    return parts
+
+
+def content(results: Mapping[str, Any]) -> Iterator[str]:
+    """The set beside real images, a sentence each, or why this is missing."""
+    record = results.get("content")
+    if not record:
+        if why := results.get("content_missing"):
+            yield f"The images are not compared with real images: {why.rstrip('.')}."
+        return
+    summary = record["summary"]
+    yield differing(record)
+    distance = _brackets(beside(summary["distance"]))
+    coverage = _brackets(beside(summary["coverage"], 1, 100), " %")
+    known = "; in brackets, as many random real images" if summary["distance"]["real"] else ""
+    yield (
+        f"The views beside real images of their class: mean distance {distance}, mean coverage "
+        f"{coverage}{known}."
+    )
+    views = sum(one["views"] for one in record["classes"])
+    are = "is a training image" if summary["copies"] == 1 else "are training images"
+    yield f"{summary['copies']:,} of {count(views, 'view')} {are} unchanged."
+
+
+def differing(record: Mapping[str, Any]) -> str:
+    """In how many classes the views differ from real images, or why this is not tested.
+
+    Args:
+        record: What `SetContent.as_record` gives.
+    """
+    views = "the set's views differ from real images of their class"
+    tested = _tested(record)
+    if not tested:
+        return f"Whether {views} is not tested: one view a class."
+    if (least := _least_pvalue(record)) > _LEVEL:
+        return (
+            f"Whether {views} is not tested: with {record['n_resamples']:,} relabelings and "
+            f"{count(tested, 'class', 'classes')} no adjusted p-value can be below {least:.2g}."
+        )
+    return (
+        f"T{views[1:]} in {record['summary']['differing']:,} of "
+        f"{count(tested, 'tested class', 'tested classes')} (adjusted p ≤ {_LEVEL})."
+    )
+
+
+def _least_pvalue(record: Mapping[str, Any]) -> float:
+    """Below this no adjusted p-value of a comparison can be; 1 where nothing is tested."""
+    tested = _tested(record)
+    return min(1.0, tested / (record["n_resamples"] + 1)) if tested else 1.0
+
+
+def can_differ(record: Mapping[str, Any]) -> bool:
+    """Whether a class could be found to differ from real images."""
+    return _least_pvalue(record) <= _LEVEL
+
+
+def _tested(record: Mapping[str, Any]) -> int:
+    return sum(one["adjusted"]["distance"] is not None for one in record["classes"])
+
+
+def _brackets(pair: tuple[str, str], unit: str = "") -> str:
+    """A number of the set, with that of random real images in brackets."""
+    value, real = pair
+    return f"{value}{unit}" + (f" ({real}{unit})" if real else "")

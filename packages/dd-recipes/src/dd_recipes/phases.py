@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def make_set(bench: Bench, work: Work) -> SmallSet:
         if stored is not None:
             return stored
         make = _unlabelled if key == work.plain_key else _labelled
-        return _store(bench, key, *make(bench, work))
+        return _store(bench, work, key, *make(bench, work))
 
 
 def train_students(
@@ -143,12 +143,14 @@ def _stored(bench: Bench, key: str) -> SmallSet | None:
 
 
 def _store(
-    bench: Bench, key: str, distilled: DistilledSet, record: dict[str, Any]
-) -> SmallSet:  # fmt: skip
-    folder = bench.folder.set(key)
+    bench: Bench, work: Work, key: str, distilled: DistilledSet, record: dict[str, Any]
+) -> SmallSet:
+    folder, source = bench.folder.set(key), work.cell.data
+    facts = asdict(source) | {"path": Path(source.path).name}  # nobody else's folders
+    distilled = replace(distilled, provenance={**distilled.provenance, "data": facts})
     distilled.save(folder / "distilled")
-    facts = {"format": _SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
-    write_json(folder / "set.json", facts)
+    stored = {"format": _SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
+    write_json(folder / "set.json", stored)
     return SmallSet(key, folder, distilled, record["seconds"])
 
 
@@ -156,7 +158,7 @@ def _labelled(bench: Bench, work: Work) -> tuple[DistilledSet, dict[str, Any]]:
     """The set with its teacher's labels; the set without them is shared with other cells."""
     key, form = work.plain_key, work.cell.soft_labels
     with _stored_or_held(bench, work, key) as stored:
-        plain = stored or _store(bench, key, *_unlabelled(bench, work))
+        plain = stored or _store(bench, work, key, *_unlabelled(bench, work))
     teacher = _first_network(_pool(bench, work), work.data.train.to(bench.runtime.device))
     assert form != "none"
     labelled = label_with_teacher(plain.distilled, teacher, form=form)

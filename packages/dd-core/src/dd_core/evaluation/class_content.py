@@ -104,8 +104,9 @@ def _numbers(
     ours: Tensor, first: Tensor, second: Tensor, frequencies: Tensor, how: How, label: int
 ) -> dict[str, Any]:
     """What the views are beside the first half, and what random images of the second are."""
-    draws = _draws(len(ours), len(second), how, label)
-    held = second[: max(how.n_draws * len(ours), _LEAST_HELD)]
+    m = len(ours)
+    draws = _draws(m, len(second), how, label)
+    held = second[: max(how.n_draws * m, _LEAST_HELD)]
     radii = neighbour_radii(first, how.n_neighbours)
     between = torch.cdist(held, first)
     theirs = characteristic_parts(first, frequencies)
@@ -114,8 +115,9 @@ def _numbers(
     held_inside = between <= radii
     drawn = [_measured(held[d], held_inside[d], theirs, frequencies, how) for d in draws]
     columns = dict(zip(_NAMES, zip(*drawn, strict=True), strict=True)) if drawn else {}
+    apart = _are_apart(m, len(second), how)
     compared = {
-        name: BesideReal(one, *_mean_and_deviation(columns.get(name)))
+        name: BesideReal(one, *_mean_and_deviation(columns.get(name), apart))
         for name, one in zip(_NAMES, value, strict=True)
     }
     return {**compared, "typical_distance": float(between.min(1).values.median())}
@@ -124,14 +126,19 @@ def _numbers(
 def _draws(m: int, held: int, how: How, label: int) -> list[Tensor]:
     """Places of m random images in the second half for each draw: none twice, while it has enough.
 
-    The half is in random order already.
+    The half is in random order already. Where it has too few, the draws share images.
     """
     if m > held:
         return []
-    if how.n_draws * m <= held:
+    if _are_apart(m, held, how):
         return list(torch.arange(how.n_draws * m).split(m))
     draws = generator(how.seed, "content", "draws", label)
     return [torch.randperm(held, generator=draws)[:m] for _ in range(how.n_draws)]
+
+
+def _are_apart(m: int, held: int, how: How) -> bool:
+    """Whether all draws of m images have images of their own."""
+    return how.n_draws * m <= held
 
 
 _NAMES = ("distance", "amplitude", "phase", "coverage", "density")
@@ -146,8 +153,17 @@ def _measured(
     return math.sqrt(amplitude + phase), amplitude, phase, *count_inside(inside, how.n_neighbours)
 
 
-def _mean_and_deviation(values: Sequence[float] | None) -> tuple[float | None, float | None]:
-    return (None, None) if values is None else (fmean(values), stdev(values))
+def _mean_and_deviation(
+    values: Sequence[float] | None, apart: bool
+) -> tuple[float | None, float | None]:
+    """Of the draws; no deviation where they share images.
+
+    Draws without replacement from few images are nearly the same images, at the end (m = held)
+    exactly, so their deviation goes to 0 and says nothing of other real images.
+    """
+    if values is None:
+        return None, None
+    return fmean(values), stdev(values) if apart else None
 
 
 def _tests(ours: Tensor, real: Tensor, frequencies: Tensor, how: How, label: int) -> PValues:

@@ -166,8 +166,10 @@ class RobustScores:
     def alike(self) -> bool:
         """Whether random images had labels of the same kind as the set's.
 
-        Where not, the improvement holds what the soft labels do, and the label-robust score is
-        too high by it.
+        Where not, the set's side alone has soft labels, with augmentation and without. Both
+        differences to random images then hold what soft labels do, and both scores are too high
+        by it. Settings with ``labels = "hard"`` compare plain labels (`dd-recipes evaluate
+        --soft-labels ignore`).
         """
         return not self.soft or self.random_labels == "teacher"
 

@@ -100,7 +100,9 @@ class ArchitectureSearch:
     def kendall(self) -> RankCorrelation | None:
         """Kendall's tau-b, likewise: the share of pairs ranked alike less that ranked otherwise.
 
-        Its p-value is exact where no two accuracies are equal, and else asymptotic.
+        Its p-value is SciPy's: exact for up to 33 networks of which no two accuracies are equal
+        (for more, where at most one pair is ranked alike or at most one otherwise), and else that
+        of the normal approximation.
         """
         if not self._on_all:
             return None
@@ -121,17 +123,20 @@ class ArchitectureSearch:
 
     @property
     def seconds_on_set(self) -> float:
-        """Time of all students of the small set, that of making the set not counted."""
+        """Time of all students of the small set, added up, that of making the set not counted.
+
+        Students may run at the same time, so this is not the time on the clock.
+        """
         return sum(candidate.on_set.seconds for candidate in self.candidates)
 
     @property
     def seconds_on_all(self) -> float | None:
-        """Time of all students of the other training images, those for the test not counted."""
+        """The same of the other training images, those for the test not counted."""
         return sum(each.seconds for each in self._on_all) if self._on_all else None
 
     @property
     def times_faster(self) -> float | None:
-        """How many times less time the small set took, that of making it not counted."""
+        """How many times less added time the small set took, that of making it not counted."""
         if self.seconds_on_all is None or self.seconds_on_set == 0:
             return None
         return self.seconds_on_all / self.seconds_on_set

@@ -27,7 +27,9 @@ class BesideReal:
         value: The set's.
         real: Mean over draws of as many real images; None where the class has too few for a draw.
         deviation: Sample standard deviation over these draws; of a mean over classes, that of the
-            mean.
+            mean. None where the real images are too few for draws that share none: the draws are
+            alike then, and their deviation would be too small. A mean over classes has one only
+            where all classes have.
     """
 
     value: float
@@ -150,17 +152,29 @@ class SetContent:
         value = math.fsum(entry.value for entry in entries) / len(entries)
         if len(real) < len(entries):  # a mean over fewer classes could not be compared
             return BesideReal(value)
-        return BesideReal(
-            value, math.fsum(real) / len(real), math.hypot(*spread) / len(spread)
-        )  # fmt: skip
+        known = len(spread) == len(entries)
+        deviation = math.hypot(*spread) / len(spread) if known else None
+        return BesideReal(value, math.fsum(real) / len(real), deviation)
 
     @property
     def copies(self) -> int:
         """Views that are training images unchanged."""
         return sum(one.copies for one in self.classes)
 
+    @property
+    def tested(self) -> int:
+        """Classes that have p-values: those of at least two views.
+
+        No adjusted p-value is below ``tested / (n_resamples + 1)``, so with few relabelings and
+        many classes the tests cannot find anything.
+        """
+        return sum(one.adjusted.distance is not None for one in self.classes)
+
     def differing(self, level: float = 0.05) -> int:
-        """Classes whose views are not of the real distribution, by their adjusted p-values."""
+        """Of the `tested` classes, those whose views are not of the real distribution.
+
+        These are the ones whose adjusted p-values are at most ``level``.
+        """
         found = [one.adjusted.distance for one in self.classes]
         return sum(p is not None and p <= level for p in found)
 
@@ -176,7 +190,7 @@ class SetContent:
             for name in ("space", "seed", "n_frequencies", "n_resamples", "n_neighbours", "n_draws")
         }
         summary: dict[str, Any] = {name: asdict(self.mean(name)) for name in _COMPARED}
-        summary |= {"copies": self.copies, "differing": self.differing()}
+        summary |= {"copies": self.copies, "tested": self.tested, "differing": self.differing()}
         classes = [asdict(one) | {"nearest": _columns(one.nearest)} for one in self.classes]
         return record | {"seconds": self.seconds, "summary": summary, "classes": classes}
 

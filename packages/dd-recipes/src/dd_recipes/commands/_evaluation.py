@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from dd_core.settings import NetworkSettings
     from dd_recipes.recipe import DataSource
 
-__all__ = ["Subject", "about", "check_images", "claim_folder", "load_images", "read_subject",
-           "require_fit", "subject_options"]  # fmt: skip
+__all__ = [
+    "Subject", "about", "check_images", "claim_folder", "labels_left_out", "load_images",
+    "read_subject", "require_fit", "subject_options",
+]  # fmt: skip
 
 Command = Callable[..., Any]
 
@@ -150,6 +152,17 @@ def about(stored: DistilledSet, data: ImageData) -> dict[str, Any]:
         "views": int(stored.view_counts.sum()),
         "soft_labels": stored.soft_labels is not None,
     }
+
+
+def labels_left_out(stored: DistilledSet) -> str:
+    """A sentence where the set had a teacher's labels that its image files could not hold."""
+    imported = stored.provenance.get("imported")
+    if isinstance(imported, dict) and imported.get("soft_labels_left_out"):
+        return (
+            "the set had a teacher's labels, which a folder of images does not hold; students "
+            "learn from plain ones"
+        )
+    return ""
 
 
 def require_fit(networks: Iterable[NetworkSettings], data: ImageData) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["claim", "finish"]
+__all__ = ["claim", "finish", "found_before"]
 
 _FORMAT = 1
 
@@ -48,6 +48,13 @@ def claim(folder: Path, kind: str, asked: Mapping[str, Any]) -> None:
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, {"format": _FORMAT, "asked": asked})
+
+
+def found_before(folder: Path, kind: str) -> dict[str, Any]:
+    """What the file says that `finish` wrote; that of `claim` alone has no results."""
+    from dd_recipes.runfiles import read_json
+
+    return dict(read_json(folder / f"{kind}.json"))
 
 
 def finish(folder: Path, kind: str, found: Mapping[str, Any]) -> None:

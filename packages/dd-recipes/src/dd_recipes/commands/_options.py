@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from dd_core.settings import NetworkSettings
 
-__all__ = ["depth_for", "hardware_options", "network", "network_options"]
+__all__ = ["hardware_options", "network", "network_options"]
 
 Command = Callable[..., Any]
 
@@ -48,18 +47,18 @@ def network_options(command: Command) -> Command:
 def network(
     architecture: str, size: int, depth: int | None, width: int, norm: str
 ) -> NetworkSettings:
-    """The network that the options describe, for images of this size."""
+    """The network that the options describe, for images of this size.
+
+    What an architecture does not have stays at its default, so that alike networks are equal.
+    """
+    from dd_core.networks import usual_depth
     from dd_core.settings import NetworkSettings
 
-    chosen = depth_for(size) if depth is None else depth
-    return NetworkSettings(architecture, chosen, width, norm)  # type: ignore[arg-type]
-
-
-def depth_for(size: int) -> int:
-    """Blocks of a ConvNet for images of this size, as the literature takes them.
-
-    Example:
-        >>> [depth_for(size) for size in (8, 28, 32, 64, 128, 224)]
-        [1, 3, 3, 4, 5, 6]
-    """
-    return max(1, round(math.log2(size / 4)))
+    if architecture == "convnet":
+        chosen = usual_depth(size) if depth is None else depth
+        return NetworkSettings("convnet", chosen, width, norm)  # type: ignore[arg-type]
+    if depth is not None:
+        raise click.UsageError(f"--depth is of a convnet, and --network is {architecture}.")
+    if architecture == "alexnet":
+        return NetworkSettings("alexnet")
+    return NetworkSettings(architecture, norm=norm)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from dd_core.runtime import Runtime
     from dd_core.settings import NetworkSettings, StudentSettings
 
-__all__ = ["Asked", "Parts", "budget_lengths", "protocol"]
+__all__ = ["Asked", "Parts", "budget_lengths", "protocol", "together"]
 
 _STEPS = 5
 _GRID = ((1, 2, 3), (32, 64, 128), ("instance", "batch", "none"))
 _VALIDATION = 0.1
 _NEIGHBOURS = 5
+_OF_A_NETWORK = ("budget", "continual", "scores")
 
 
 def protocol(
@@ -83,6 +85,21 @@ class Asked:
             "precision": self.runtime.precision,
         }
 
+    def require_images(self, data: ImageData) -> None:
+        """Refuses a part that the training images are too few for, before anything is trained.
+
+        Raises:
+            DataError: A class has a single image, and the search holds one out.
+        """
+        from dd_core.errors import DataError
+
+        least = data.train.class_sizes.index(data.train.smallest_class)
+        if "search" in self.also and data.train.smallest_class < 2:
+            raise DataError(
+                f"class {data.train.class_names[least]!r} has 1 training image, and the search "
+                "holds one of each class out; leave out --also search, or give more images."
+            )
+
     def all_networks(self) -> list[NetworkSettings]:
         """The architectures that are asked for, and the usual ones where they are."""
         from dd_core.evaluation import cross_architectures
@@ -112,8 +129,11 @@ class Parts:
     def run(self) -> dict[str, Any]:
         """All parts that are asked for, but for `content`, as JSON has them."""
         rows = self._rows()
-        found: dict[str, Any] = {"rows": list(rows.values())}
         network = self._asked.networks[0]
+        found: dict[str, Any] = {
+            "rows": list(rows.values()), "network": rows[network]["network"],
+            "whole_epochs": self._asked.whole_epochs,
+        }  # fmt: skip
         for name, part in (
             ("budget", self._budget), ("continual", self._continual), ("search", self._search),
             ("scores", self._scores),
@@ -126,8 +146,8 @@ class Parts:
             found["budget"].append({"epochs": self._asked.settings.epochs, **summed})
         return found
 
-    def content(self) -> SetContent | None:
-        """The images beside real ones, as it is stored or compared now; None for too few."""
+    def content(self) -> tuple[SetContent | None, str]:
+        """The images beside real ones, as it is stored or compared now; else why there is none."""
         from dd_core.checkpoint import fingerprint, load_record, save_record
         from dd_core.errors import DataError
         from dd_core.evaluation.content import compare_with_real
@@ -137,15 +157,15 @@ class Parts:
         asked, train = self._asked, self._data.train
         path, key = self._folder / "content.json", fingerprint(asked.identity(self._data))
         if (stored := load_record(path, key=key)) is not None:
-            return SetContent.from_record(stored, train)
+            return SetContent.from_record(stored, train), ""
         neighbours = max(1, min(_NEIGHBOURS, train.smallest_class // 2 - 1))
         try:
             found = compare_with_real(asked.stored, train, n_neighbours=neighbours, **self._common)
         except DataError as error:  # a small training set is no reason to lose the rest
             self._common["listen"](Message(f"not compared with real images: {error}"))
-            return None
+            return None, str(error)
         save_record(path, found.as_record(), key=key)
-        return found
+        return found, ""
 
     def _rows(self) -> dict[NetworkSettings, dict[str, Any]]:
         from dd_core.evaluation import evaluate_architectures
@@ -215,6 +235,27 @@ class Parts:
         from dd_core.networks import describe_network
 
         return _slug(describe_network(network))
+
+
+def together(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Results of this call, and those of earlier ones in the folder that it did not repeat.
+
+    Parts are of one network; those of another are not kept beside each other.
+
+    Example:
+        >>> first = {"network": "a", "rows": [{"network": "a", "mean": 1}], "continual": 5}
+        >>> again = {"network": "a", "rows": [{"network": "b", "mean": 2}], "search": 6}
+        >>> both = together(first, again)
+        >>> both["continual"], both["search"], [row["network"] for row in both["rows"]]
+        (5, 6, ['b', 'a'])
+    """
+    alike = earlier.get("network") == now.get("network")
+    kept = {name: earlier[name] for name in _OF_A_NETWORK if alike and name in earlier}
+    kept |= {name: earlier[name] for name in ("content", "search") if name in earlier}
+    rows = list(now["rows"])
+    measured = {row["network"] for row in rows}
+    rows += [row for row in earlier.get("rows", []) if row["network"] not in measured]
+    return {**kept, **now, "rows": rows}
 
 
 def _slug(text: str) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Answers", "class_names_of", "is_ours", "legacy_options", "read_set"]
 
 _KNOWN = [*SOURCES, "folder"]
+_JUDGED = ("evaluate", "continual", "search")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +112,19 @@ def read_set(
     if not is_ours(path) and is_ours(path / "distilled"):
         path = path / "distilled"
     if not is_ours(path):
-        if _has_images(path):
-            return _images(path, answers, root)
+        if (path / "sets").is_dir():
+            raise UserError(
+                f"{path} is a run folder; give one of its sets, {path}/sets/KEY. KEY stands "
+                "beside each cell in results.json ('set')."
+            )
+        if made := [kind for kind in _JUDGED if (path / f"{kind}.json").exists()]:
+            raise UserError(
+                f"{path} is the folder of an earlier dd-recipes {made[0]}; give the set that it "
+                "was given."
+            )
         if path.is_dir() and not (path / "images_best.pt").exists():
-            if (path / "sets").is_dir():
-                raise UserError(
-                    f"{path} is a run folder; give one of its sets, {path}/sets/KEY. KEY stands "
-                    "beside each cell in results.json ('set')."
-                )
+            if _has_images(path):
+                return _images(path, answers, root)
             raise UserError(
                 f"{path} holds no distilled set: neither manifest.json nor images_best.pt nor "
                 "folders of image files are in it. Give the folder that has one of these, or a .pt "

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 __all__ = ["accuracy", "in_order", "source_for"]
 
 
+_LONG_TAIL = ("imbalance_factor", "imbalance_seed")
+
+
 def accuracy(values: Sequence[float]) -> str:
     """Mean, deviation and number.
 
@@ -63,7 +66,10 @@ def source_for(
         )
     if held_out is not None:
         raise UserError(f"--held-out has no effect with {dataset}, which has test images.")
-    return DataSource(dataset, size=size)  # type: ignore[arg-type]
+    long_tail = {}
+    if isinstance(known, dict) and known.get("source") == dataset:
+        long_tail = {name: known[name] for name in _LONG_TAIL if name in known}
+    return DataSource(dataset, size=size, **long_tail)  # type: ignore[arg-type]
 
 
 def in_order(test: LabeledImages, names: tuple[str, ...]) -> LabeledImages:

@@ -18,6 +18,8 @@ from dd_recipes.commands._evaluation import (
 )
 from dd_recipes.commands._options import hardware_options, network, network_options
 from dd_recipes.commands._students import accuracy
+from dd_recipes.evaluation_numbers import count
+from dd_recipes.evaluation_words import continual as continual_words
 
 __all__ = ["continual"]
 
@@ -47,10 +49,10 @@ def continual(
 ) -> None:  # fmt: skip
     """Use a distilled set as the memory of class-incremental learning.
 
-    PATH is a distilled set's folder, the folder of a run that made one, or a .pt file that the code
-    of an earlier paper wrote. The classes come in a random order, some at each step; after each,
-    students are trained from scratch on the set's images of all classes seen, and tested on these
-    classes (GDumb). The same command again goes on where it was.
+    PATH is a distilled set's folder, the folder of a run that made one, a folder of images, or a
+    .pt file that the code of an earlier paper wrote. The classes come in a random order, some at
+    each step; after each, students are trained from scratch on the set's images of all classes
+    seen, and tested on these classes (GDumb). The same command again goes on where it was.
     """
     from dataclasses import asdict
 
@@ -107,8 +109,8 @@ def lines(results: dict[str, Any]) -> list[str]:
         results: What the command stores; ``network`` and ``continual`` are read.
     """
     record = results["continual"]
-    found = [f"{results['network']}, class-incremental in {record['n_steps']} steps:"]
-    found += [
-        f"  {step['classes']:>4} classes seen: {accuracy(step['last'])}" for step in record["steps"]
-    ]
-    return [*found, f"average incremental accuracy: {accuracy(record['averages'])}"]
+    found = [f"{results['network']}:"]
+    for step in record["steps"]:
+        seen = count(step["classes"], "class", "classes")
+        found.append(f"  {seen:>12} seen: {accuracy(step['last'])}")
+    return [*found, continual_words(record)]

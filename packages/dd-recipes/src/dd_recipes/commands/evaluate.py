@@ -14,6 +14,7 @@ import click
 from dd_recipes.commands._evaluation import (
     about,
     claim_folder,
+    labels_left_out,
     load_images,
     read_subject,
     require_fit,
@@ -21,7 +22,7 @@ from dd_recipes.commands._evaluation import (
 )
 from dd_recipes.commands._lines import lines
 from dd_recipes.commands._options import hardware_options, network, network_options
-from dd_recipes.commands._parts import Asked, Parts, protocol
+from dd_recipes.commands._parts import Asked, Parts, protocol, together
 
 __all__ = ["evaluate"]
 
@@ -79,7 +80,7 @@ def evaluate(
 
     from dd_core.events import Message
     from dd_core.runtime import choose_runtime
-    from dd_recipes.commands._folder import finish
+    from dd_recipes.commands._folder import finish, found_before
     from dd_recipes.evaluation_report import write_evaluation_report
     from dd_recipes.progress import showing
 
@@ -101,17 +102,23 @@ def evaluate(
     with showing(Console(stderr=True, quiet=as_json)) as listen:
         data = load_images(given, listen)
         require_fit(asked.all_networks(), data)
+        asked.require_images(data)
         identity = asked.identity(data)
         folder = claim_folder("evaluate", identity, out)
         listen(Message(f"{runtime.summary}; folder: {folder}"))
+        if lost := labels_left_out(given.stored):
+            listen(Message(lost))
         made = Parts(asked, data, folder, listen)
         results: dict[str, Any] = {
             **about(given.stored, data), "environment": _environment(),
             "protocol": {"name": protocol_name, **asdict(settings), "seed": seed}, **made.run(),
         }  # fmt: skip
-        compared = made.content() if content else None
+        compared, missing = made.content() if content else (None, "")
         if compared is not None:
             results["content"] = compared.as_record()
+        elif missing:
+            results["content_missing"] = missing
+        results = together(found_before(folder, "evaluate").get("results", {}), results)
         finish(folder, "evaluate", {"results": results})
         page = write_evaluation_report(results, given.stored, compared, folder)
     if as_json:

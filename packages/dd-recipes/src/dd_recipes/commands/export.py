@@ -64,6 +64,8 @@ def export(
     n = int(stored.view_counts.sum()) if views else len(stored.images)
     what = "views" if views else "images"
     click.echo(f"{out}: {n} {what} of {stored.n_classes} classes")
+    if stored.soft_labels is not None and (form == "folder" or layout in ("idc", "dc")):
+        click.echo("the teacher's labels are left out: this form holds classes alone")
     if form == "ddranking":
         click.echo(_settings_of_ddranking(stored, dataset))
     click.echo(f"read it: {_how(form, layout, out)}")

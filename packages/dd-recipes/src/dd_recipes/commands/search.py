@@ -18,6 +18,7 @@ from dd_recipes.commands._evaluation import (
 )
 from dd_recipes.commands._options import hardware_options
 from dd_recipes.commands._students import accuracy
+from dd_recipes.evaluation_words import search as search_words
 
 __all__ = ["search"]
 
@@ -55,8 +56,9 @@ def _list_of(kind: Callable[[str], Any], what: str) -> Callable[..., tuple[Any, 
 @click.option("--whole-epochs", type=click.IntRange(min=1),
               help="Train them on the other real training images too, for this many passes, and "
               "compare the rankings.  [default: do not]")  # fmt: skip
-@click.option("--whole-students", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Networks of each architecture that are trained on real images.")  # fmt: skip
+@click.option("--whole-students", type=click.IntRange(min=1),
+              help="Networks of each architecture that are trained on real images.  "
+              "[default: 1]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder of states and results; the same command goes on there.  "
               "[default: runs/search-KEY, KEY by set and settings]")  # fmt: skip
@@ -64,16 +66,17 @@ def _list_of(kind: Callable[[str], Any], what: str) -> Callable[..., tuple[Any, 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def search(
     depths: tuple[int, ...], widths: tuple[int, ...], norms: tuple[str, ...], students: int,
-    epochs: int, validation: float, whole_epochs: int | None, whole_students: int,
+    epochs: int, validation: float, whole_epochs: int | None, whole_students: int | None,
     out: Path | None, device: str, precision: str, compile: str, as_json: bool, seed: int,
     **subject: Any,
 ) -> None:  # fmt: skip
     """Rank ConvNets by what they reach when they are trained on a distilled set.
 
-    PATH is a distilled set's folder, the folder of a run that made one, or a .pt file that the code
-    of an earlier paper wrote. The networks are judged on real training images that are held out;
-    only the network that is picked is tested on the test images. With --whole-epochs the ranking is
-    compared with that of training on all other real images: rank correlations, what the pick
+    PATH is a distilled set's folder, the folder of a run that made one, a folder of images, or a
+    .pt file that the code of an earlier paper wrote. The networks are judged on real training
+    images that are held out; only what is picked is tested on the test images. With --whole-epochs
+    the ranking is compared with that of training on all other real images: rank correlations, what
+    the pick
     costs, and how much time it saves. The same command again goes on where it was.
     """
     from dataclasses import asdict, replace
@@ -94,12 +97,14 @@ def search(
     from dd_recipes.figures_uses import search_chart
     from dd_recipes.progress import showing
 
+    if whole_students is not None and whole_epochs is None:
+        raise click.UsageError("--whole-students has no effect without --whole-epochs.")
     given = read_subject(**subject)
     stored, runtime = given.stored, choose_runtime(device, precision, compile)
     settings = StudentSettings(students=students, epochs=epochs, evaluations=1)
     whole = None
     if whole_epochs is not None:
-        whole = replace(settings, students=whole_students, epochs=whole_epochs)
+        whole = replace(settings, students=whole_students or 1, epochs=whole_epochs)
     size = int(stored.images.shape[-1])
     networks = architecture_grid(depths, widths, norms, size=size)
     if len(networks) < 2:
@@ -148,38 +153,10 @@ def lines(results: dict[str, Any]) -> list[str]:
     """
     record = results["search"]
     ranked = sorted(record["candidates"], key=lambda each: -each["on_set"]["mean"])
-    found = [
-        f"{len(ranked)} networks, judged on {record['validation_images']:,} real training images "
-        "that are held out (a set that was distilled from all of them has seen these):"
-    ]
+    found = ["networks, ranked by students of the set on validation images:"]
     for each in ranked[:_SHOWN]:
         real = f"; on real images {accuracy(each['on_all']['last'])}" if each["on_all"] else ""
         found.append(f"  {each['name']}: {accuracy(each['on_set']['last'])}{real}")
     if len(ranked) > _SHOWN:
         found.append(f"  and {len(ranked) - _SHOWN} more, in the folder")
-    return [*found, *_agreement(record)]
-
-
-def _agreement(record: dict[str, Any]) -> list[str]:
-    pick, tested = record["pick"], accuracy(record["pick_test"]["last"])
-    if record["spearman"] is None:
-        return [
-            f"pick: {pick}; trained on the set, on test images: {tested}",
-            "--whole-epochs N compares this ranking with that of training on real images",
-        ]
-    best = f"best on real images: {record['best']}; on test images: "
-    rho, tau = _correlation(record["spearman"]), _correlation(record["kendall"])
-    took = "" if record["times_faster"] is None else f"{record['times_faster']:.3g} times as long"
-    return [
-        f"Spearman's rho {rho}; Kendall's tau {tau}",
-        f"pick of the set: {pick}; trained on real images, on test images: {tested}",
-        f"{best}{accuracy(record['best_test']['last'])} (regret {record['regret']:+.1f} points)",
-        f"time: {record['seconds_on_set']:.0f} s on the set, {record['seconds_on_all']:.0f} s on "
-        f"real images{f', {took}' if took else ''}; making the set is not counted",
-    ]
-
-
-def _correlation(record: dict[str, float | None]) -> str:
-    if record["value"] is None:
-        return "undefined (all accuracies are equal)"
-    return f"{record['value']:.2f} (p = {record['pvalue']:.2g})"
+    return [*found, *search_words(record)]
