@@ -76,7 +76,7 @@ def first_half(train: LabeledImages, label: int, seed: int) -> Tensor:
 def many() -> tuple[SetContent, LabeledImages]:
     """Real images of 100 classes beside themselves: 100 independent trials."""
     train = gaussian(40, classes=100)
-    return compare(drawn(train, 5), train, n_resamples=199), train
+    return compare(drawn(train, 5), train, n_resamples=199, n_draws=3), train
 
 
 def test_real_images_have_uniform_pvalues(many: tuple[SetContent, LabeledImages]) -> None:
@@ -113,7 +113,7 @@ def test_random_real_images_have_the_coverage_of_the_formula(
 
 
 def test_other_images_are_found() -> None:
-    train = gaussian(60)
+    train = gaussian(340)  # 10 draws of 16 in a half of 170
     labels = torch.arange(2).repeat(16)
     constant = compare(small_set(train, torch.full((32, 1, 4, 4), 0.51), labels), train)
     darker = compare(
@@ -123,7 +123,7 @@ def test_other_images_are_found() -> None:
         assert found.differing() == 2
         for one in found.classes:
             assert one.distance.real is not None and one.distance.deviation is not None
-            assert one.distance.value > one.distance.real + 3 * one.distance.deviation
+            assert one.distance.value > one.distance.real + 2 * one.distance.deviation
     assert all(one.amplitude.value > one.phase.value for one in constant.classes)
     assert all(one.phase.value > one.amplitude.value for one in darker.classes)
     assert darker.mean("coverage").value == 0
@@ -276,6 +276,33 @@ def test_one_view_has_no_test_and_many_have_no_yardstick() -> None:
     assert many.classes[0].coverage.real is None
     assert many.mean("coverage").real is None
     assert many.classes[0].pvalues.distance == 0.01
+
+
+def test_draws_that_share_images_have_no_deviation() -> None:
+    """Ten draws of m from a half of 50: their own images up to m = 5."""
+    train = gaussian(100)
+    pixels = torch.rand(18, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for m, known in ((5, True), (6, False)):
+        found = compare(small_set(train, pixels[: 2 * m], torch.arange(2).repeat(m)), train)
+        for entry in (*(one.distance for one in found.classes), found.mean("coverage")):
+            assert entry.real is not None and (entry.deviation is not None) is known
+        record = json.loads(json.dumps(found.as_record(), allow_nan=False))
+        assert SetContent.from_record(record, train) == found
+    labels = torch.tensor([0] * 5 + [1] * 6)
+    mixed = compare(small_set(train, pixels[:11], labels), train)
+    assert [one.distance.deviation is not None for one in mixed.classes] == [True, False]
+    assert mixed.mean("distance").real is not None
+    assert mixed.mean("distance").deviation is None
+
+
+def test_classes_of_one_view_are_not_tested() -> None:
+    train = gaussian(24)
+    nothing = compare(drawn(train, 1), train)
+    assert (nothing.tested, nothing.differing()) == (0, 0)
+    pixels = torch.zeros(4, 1, 4, 4)
+    some = compare(small_set(train, pixels, torch.tensor([0, 0, 0, 1])), train)
+    assert (some.tested, some.differing()) == (1, 1)
+    assert some.as_record()["summary"]["tested"] == 1
 
 
 def test_chunks_change_nothing() -> None:

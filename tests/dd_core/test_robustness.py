@@ -208,6 +208,19 @@ def test_a_given_accuracy_of_the_whole_set_is_taken_as_exact():
     assert single.label_robust() == given_.label_robust()
 
 
+def test_soft_labels_on_one_side_alone_lift_both_scores():
+    """Ten points by labels, with augmentation and without: only alike labels cancel them."""
+    own, plain, random, bare, whole = (found(a, a) for a in (60, 55, 45, 40, 85))
+    soft, soft_plain, soft_random, soft_bare = (found(a, a) for a in (70, 65, 55, 50))
+    hard = RobustScores(own, own, plain, random, bare, whole)
+    mixed = RobustScores(soft, own, soft_plain, random, bare, whole, "hard", soft=True)
+    same = RobustScores(soft, own, soft_plain, soft_random, soft_bare, whole, "teacher", soft=True)
+    assert hard.alike and same.alike and not mixed.alike
+    for name in ("label_robust", "augmentation_robust"):
+        scores = [getattr(one, name)().value for one in (hard, mixed, same)]
+        assert scores[1] > scores[0] == pytest.approx(scores[2])
+
+
 def test_without_the_whole_set_there_is_no_label_score():
     scores = replace(parts(), whole=None)
     assert scores.recovery is None and scores.label_robust() is None

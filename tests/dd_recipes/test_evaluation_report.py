@@ -33,7 +33,9 @@ from dd_core.evaluation.scores import (
 from dd_core.evaluation.search_result import ArchitectureSearch, Candidate
 from dd_core.evaluation.set_content import SetContent
 from dd_core.runtime import environment
+from dd_recipes import evaluation_numbers as numbers
 from dd_recipes import evaluation_words as words
+from dd_recipes.commands._lines import lines
 from dd_recipes.evaluation_figures import (
     Neighbourhood,
     budget_chart,
@@ -96,7 +98,9 @@ def stored(train: LabeledImages) -> DistilledSet:
 def content(stored: DistilledSet, train: LabeledImages) -> SetContent:
     space = FeatureSpace(lambda x: x.flatten(1), train.mean, train.std, "normalised pixels")
     runtime = Runtime("cpu", "float32", compile=False, threads=1)
-    return compare_with_real(stored, train, space, seed=0, runtime=runtime, n_resamples=99)
+    return compare_with_real(
+        stored, train, space, seed=0, runtime=runtime, n_resamples=99, n_draws=7
+    )
 
 
 @pytest.fixture(scope="module")
@@ -169,12 +173,12 @@ def test_all_parts_are_shown(page: Page) -> None:
         "Students of the set (convnet of depth 3) reach 62.2 ± 1.4 % on 1,200 test images",
         "95 % interval 49.5 to 75.0",
         "Of another architecture (resnet18): 48.0 %",
-        "Class-incremental in 2 steps: 90.5 ± 0.7 % on average",
-        "Of 3 networks the set chooses net-2. The ranks agree with a Spearman correlation of 1.00",
-        "the choice of the set reaches 71.0 % on the test images, that of real images 73.5 %: 2.5 "
-        "points lost",
-        f"Label-robust score {100 * label_robust_score(0.19, 0.24):.1f}, augmentation-robust score "
-        f"{100 * augmentation_robust_score(0.19, 0.20):.1f}",
+        "Class-incremental in 2 steps: average incremental accuracy 90.5 ± 0.7 % (n = 2).",
+        "Of 3 networks the set chooses net-2, as training on real images does; trained on real "
+        "images, it has 71.0 % (n = 1) on the test images.",
+        "The rankings agree with Spearman's rho 1.00",
+        f"The label-robust score is {label_robust_score(0.19, 0.24):.3f} (95 % interval ",
+        f"the augmentation-robust score {augmentation_robust_score(0.19, 0.20):.3f} (95 % ",
         "6 of 6 views are training images unchanged",
         "shirt taken for <bag> (40 %)",
         "for 300 epochs on labels: AdamW, learning rate 0.001",
@@ -218,7 +222,7 @@ def test_the_table_of_classes_stands_beside_random_real_images(
     for one in content.classes:
         assert f"{one.distance.value:.3f}{one.distance.real:.3f} ± " in page.words
         assert f"{100 * one.coverage.value:.1f}{100 * one.coverage.real:.1f} ± " in page.words
-        assert words.pvalue(one.adjusted.distance) in page.words
+        assert numbers.pvalue(one.adjusted.distance) in page.words
 
 
 def test_too_few_relabelings_are_said(
@@ -226,7 +230,8 @@ def test_too_few_relabelings_are_said(
 ) -> None:
     content = {**full["content"], "n_resamples": 19}
     page = Page(write_evaluation_report({**full, "content": content}, stored, None, tmp_path))
-    assert "With 19 relabelings and 3 classes no adjusted p-value can be below 0.15" in page.words
+    text = "not tested: with 19 relabelings and 3 classes no adjusted p-value can be below 0.15."
+    assert page.words.count(text) == 2
 
 
 def test_many_classes_are_folded_and_cut(results: dict[str, Any], tmp_path: Path) -> None:
@@ -235,19 +240,20 @@ def test_many_classes_are_folded_and_cut(results: dict[str, Any], tmp_path: Path
     stored = DistilledSet(images, torch.arange(50), 1, (0.5,), (0.2,), tuple(names))
     row = {**results["rows"][0], "confusion": torch.eye(50).int().tolist()}
     entry = {"value": 0.5, "real": None, "deviation": None}
-    numbers = dict.fromkeys(("distance", "amplitude", "phase", "coverage", "density"), entry)
+    measured = dict.fromkeys(("distance", "amplitude", "phase", "coverage", "density"), entry)
     tests = dict.fromkeys(("distance", "amplitude", "phase"))
     nearest = {"view": [0], "image": [0], "feature_distance": [1.0], "pixel_distance": [0.5]}
-    one = {"views": 1, "real": 20, "compared": 10, **numbers, "pvalues": tests, "adjusted": tests,
+    one = {"views": 1, "real": 20, "compared": 10, **measured, "pvalues": tests, "adjusted": tests,
            "typical_distance": 2.0, "nearest": nearest}  # fmt: skip
     content = {
         "space": "s", "n_frequencies": 8, "n_resamples": 4999, "n_neighbours": 5, "n_draws": 20,
-        "summary": {**numbers, "copies": 0, "differing": 0},
+        "summary": {**measured, "copies": 0, "differing": 0},
         "classes": [{"name": name, **one} for name in names],
     }  # fmt: skip
     many = {**results, "classes": 50, "class_names": names, "rows": [row], "content": content}
     page = Page(write_evaluation_report(many, stored, None, tmp_path))
     assert "All 50 classes" in page.words
+    assert "is not tested: one view a class." in page.words
     assert "20 of 50 classes" in str([a.get("alt") for _, a in page.tags])
     assert "No draws for c0, c1, c2, c3, c4 and 45 more: too few real images" in page.words
     assert page.open == []
@@ -269,9 +275,11 @@ def test_scores_without_the_whole_set_and_with_other_labels(
     scores = RobustScores(own, own, own, random, random, None, "hard", soft=True)
     page = Page(write_evaluation_report({**results, "scores": scores.as_record()}, stored, None,
                                         tmp_path))  # fmt: skip
-    assert "Augmentation-robust score" in page.words
-    assert "label-robust (LRS)" not in page.words
-    assert "The random images had plain labels and the set soft ones" in page.words
+    assert "label-robust (LRS)not known without --whole-epochs–" in page.words
+    value = augmentation_robust_score(0.19, 0.19)
+    assert "The label-robust score is not known without --whole-epochs" in page.words
+    assert f"the augmentation-robust score {value:.3f}" in page.words
+    assert page.words.count("so both scores are too high by what soft labels do") == 2
 
 
 def test_a_search_on_the_set_alone(
@@ -282,8 +290,91 @@ def test_a_search_on_the_set_alone(
     )
     record = ArchitectureSearch(candidates, 30, 60, trained(71.0), None).as_record()
     page = Page(write_evaluation_report({**results, "search": record}, stored, None, tmp_path))
-    assert "Of 3 networks the set chooses net-2. " in page.words
+    chosen = "the set chooses net-2; trained on the set, it has 71.0 % (n = 1) on the test images."
+    assert chosen in page.words
+    assert "has seen these. --whole-epochs N compares" in page.words
     assert "Spearman" not in page.words
+
+
+def test_the_terminal_and_the_page_say_the_same_sentences(page: Page, full: dict[str, Any]) -> None:
+    said = lines({**full, "protocol": {**full["protocol"], "name": "short"}})
+    for part in ("search", "scores"):
+        for sentence in getattr(words, part)(full[part]):
+            assert sentence in said and sentence in page.words
+    for sentence in (words.continual(full["continual"]), *words.content(full)):
+        assert sentence in said and sentence in page.words
+    assert f"  feature space: {full['content']['space']}" in said
+    assert "6 of 6 views are training images unchanged." in said
+
+
+def test_one_of_a_thing_is_not_many(full: dict[str, Any]) -> None:
+    settings = {**full["protocol"], "name": "short", "students": 1, "epochs": 1, "steps": 0}
+    one = {**full, "protocol": settings, "ipc": 1, "views": 1, "test_images": 1}
+    text = "\n".join(lines(one))
+    assert "1 image a class, 1 training image in all" in text
+    assert "1 student of 1 epoch (" in text and "on 1 image of" in text
+    assert " 1 class seen: " in text and " 3 classes seen: " in text
+
+
+def test_intervals_are_cut_at_what_an_accuracy_can_be(
+    results: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    row = {**results["rows"][0], **trained(99.0, 92.0).as_record()}
+    assert row["interval"][1] > 100
+    page = Page(write_evaluation_report({**results, "rows": [row]}, stored, None, tmp_path))
+    low = f"{row['interval'][0]:.1f}"
+    assert page.words.count(f"{low} to 100.0") == 2
+    assert numbers.interval((-5.0, 3.0)) == "0.0 to 3.0"
+
+
+def test_another_choice_costs_points_and_time_is_added(full: dict[str, Any]) -> None:
+    record = {**full["search"], "best": "net-1", "regret": 2.5, "best_test": {
+        "mean": 73.5, "std": None, "n": 1}, "whole_epochs": 1}  # fmt: skip
+    text = " ".join(words.search(record))
+    assert (
+        "and training on real images net-1; trained on real images for 1 epoch, they have" in text
+    )
+    assert "71.0 % (n = 1) and 73.5 % (n = 1) on the test images: 2.5 points lost." in text
+    assert "took 36.0 s, 100 % of the added time on real images (36.0 s)" in text
+    assert "the same time" in text and "30 real training images held out" in text
+    won = " ".join(words.search({**record, "regret": -0.5}))
+    assert "0.5 points won, by chance." in won
+    undefined = {**record, "spearman": {"value": None, "pvalue": None}}
+    assert "tau are undefined: all accuracies of one" in " ".join(words.search(undefined))
+
+
+def test_only_tested_classes_are_counted(full: dict[str, Any]) -> None:
+    first, *rest = full["content"]["classes"]
+    single = {**first, "adjusted": dict.fromkeys(first["adjusted"])}
+    summary = {**full["content"]["summary"], "differing": 1}
+    content = {**full["content"], "summary": summary, "classes": [single, *rest]}
+    assert "in 1 of 2 tested classes (adjusted p ≤ 0.05)" in words.differing(content)
+    nothing = {**content, "classes": [single]}
+    assert words.differing(nothing).endswith("is not tested: one view a class.")
+
+
+def test_numbers_without_a_deviation(
+    full: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    """Draws that share images have none."""
+    entry = {"value": 0.5, "real": 0.25, "deviation": None}
+    measured = dict.fromkeys(("distance", "amplitude", "phase", "coverage", "density"), entry)
+    content = {**full["content"], "summary": {**full["content"]["summary"], **measured}}
+    content["classes"] = [{**one, **measured} for one in content["classes"]]
+    page = Page(write_evaluation_report({**full, "content": content}, stored, None, tmp_path))
+    text = "mean distance 0.500 (0.250), mean coverage 50.0 % (25.0 %); in brackets"
+    assert text in page.words and any(text in one for one in words.content({"content": content}))
+
+
+def test_why_there_is_no_comparison_is_said(
+    results: dict[str, Any], stored: DistilledSet, tmp_path: Path
+) -> None:
+    missing = {**results, "content_missing": "class 'ant' of train has 4 images; give more images."}
+    page = Page(write_evaluation_report(missing, stored, None, tmp_path))
+    text = "The images are not compared with real images: class 'ant' of train has 4 images; give"
+    assert text in page.words
+    said = lines({**missing, "protocol": {**results["protocol"], "name": "short"}})
+    assert said[-1].startswith(text) and said[-1].endswith("more images.")
 
 
 def drawn(path: Path) -> None:
@@ -306,6 +397,21 @@ def test_charts_of_few_and_of_many(tmp_path: Path) -> None:
         drawn(path)
     training_chart([{"network": f"n{i}", "curves": [[[1, 40], [2, 50]]]} for i in range(6)], path)
     drawn(path)
+
+
+def test_long_names_are_cut_in_pictures(tmp_path: Path) -> None:
+    path, pictures = tmp_path / "x.png", []
+    views = np.zeros((2, 1, 8, 8), dtype=np.float32)
+    for name in ("b" * 20 + " and more", "b" * 65, "b" * 20):
+        confusion_chart([[1, 0], [0, 1]], ["a", name], path)
+        matrix = imread(path)
+        beside = [Neighbourhood(each, views, views.astype(np.uint8), [0.0] * 2, [False] * 2)
+                  for each in (name, "a")]  # fmt: skip
+        nearest_chart(beside, path)
+        pictures.append((matrix, imread(path)))
+    (first, near), (second, other), (whole, _) = pictures
+    assert np.array_equal(first, second) and not np.array_equal(first, whole)
+    assert np.array_equal(near, other)
 
 
 def test_a_copy_has_a_frame(tmp_path: Path) -> None:

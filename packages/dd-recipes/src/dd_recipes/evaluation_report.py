@@ -87,16 +87,13 @@ def _about(results: Mapping[str, Any], stored: DistilledSet) -> list[tuple[str, 
     if results["views"] != len(stored.images):
         views += f" (decoding {stored.decode}, factor {stored.factor})"
     tested = numbers.count(results["test_images"], "test image")
-    pairs = [
+    return [
         ("method", str(method) if method else "not said"),
         ("stored images", images),
         ("views", views),
         ("labels", "soft: a teacher's probabilities" if results["soft_labels"] else "the classes"),
         ("tested on", f"{tested} of {results['data']}"),
     ]
-    if missing := results.get("content_missing"):
-        pairs.append(("beside real images", missing))
-    return pairs
 
 
 def _training(results: Mapping[str, Any], target: Path) -> Picture | None:
@@ -141,9 +138,9 @@ def _continual(results: Mapping[str, Any], target: Path) -> Picture | None:
     continual_chart({"the set": record}, target / "continual.png")
     return Picture(
         target / "continual.png", "Class-incremental learning",
-        f"Classes come in {numbers.count(record['n_steps'], 'step')}; after each, new students are trained on the "
-        "set's images of all classes seen so far and tested on these. Mean, and range over the "
-        "students.",
+        f"Classes come in {numbers.count(record['n_steps'], 'step')}; after each, new students are "
+        "trained on the set's images of all classes seen so far and tested on these. Mean, and "
+        "range over the students.",
     )  # fmt: skip
 
 

@@ -149,7 +149,10 @@ def _agreement(record: Mapping[str, Any]) -> Iterator[str]:
         return
     rho, tau = record["spearman"], record["kendall"]
     if rho["value"] is None:
-        yield "The rankings cannot be compared: all accuracies of one are equal."
+        yield (
+            "Spearman's rho and Kendall's tau are undefined: all accuracies of one ranking are "
+            "equal."
+        )
         return
     yield (
         f"The rankings agree with Spearman's rho {rho['value']:.2f} (p = {pvalue(rho['pvalue'])}) "

@@ -68,5 +68,6 @@ def also(found: ArchitectureSearch) -> str:
         f"Over {len(found.candidates)} networks, Spearman's rho is {rho.value:.2f} (p = "
         f"{rho.pvalue:.2g}) and Kendall's tau {tau.value:.2f} (p = {tau.pvalue:.2g}). {chosen}: "
         f"trained on these it gets {found.pick_test.mean:.1f} % of the test images right{cost}. "
-        f"Training on the real images took {times:.3g} times as long as on the small set."
+        f"Added over the networks, training on the real images took {times:.3g} times the time of "
+        "training on the small set."
     )

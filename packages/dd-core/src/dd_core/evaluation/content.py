@@ -80,7 +80,8 @@ def compare_with_real(
         n_resamples: Relabelings of each test. By default 999, or 50 times the classes less 1,
             but at most 4,999: an adjusted p-value cannot fall below classes / (n_resamples + 1).
         n_neighbours: k of coverage and density.
-        n_draws: Draws of random real images, at least 2.
+        n_draws: Draws of random real images, at least 2; where they cannot be disjoint, their
+            deviation is left out.
         most_real: Real images of a class that are compared with; of larger classes as many are
             drawn. The nearest are sought among all.
         listen: Receives events.

@@ -76,8 +76,7 @@ def search(
     .pt file that the code of an earlier paper wrote. The networks are judged on real training
     images that are held out; only what is picked is tested on the test images. With --whole-epochs
     the ranking is compared with that of training on all other real images: rank correlations, what
-    the pick
-    costs, and how much time it saves. The same command again goes on where it was.
+    the pick costs, and the time of both. The same command again goes on where it was.
     """
     from dataclasses import asdict, replace
 
