@@ -67,7 +67,8 @@ def test_the_options_of_reproduce() -> None:
     options = {name for p in command.params if isinstance(p, click.Option) for name in p.opts}
     assert options == {
         "--variant", "--budget", "--students", "--seed", "--set", "--cells", "--out", "--data",
-        "--device", "--precision", "--compile", "--jobs", "--rerun", "--json", "--worker",
+        "--device", "--precision", "--compile", "--jobs", "--cluster",
+        "--cluster-option", "--rerun", "--json", "--worker",
     }  # fmt: skip
 
 

@@ -145,7 +145,7 @@ def test_a_search_ranks_networks_on_images_that_its_set_has_not_seen(
     )  # fmt: skip
     assert real.train_images == len(rest)
     stored = DistilledSet.load(tmp_path / "run" / "sets" / str(real.set) / "distilled")
-    assert stored.provenance["data"] == rest.fingerprint()
+    assert stored.provenance["data"]["fingerprint"] == rest.fingerprint()
     packed = (255 * stored.images).round().to(torch.uint8)
     seen = {pixels.numpy().tobytes() for pixels in rest.pixels}
     assert all(pixels.numpy().tobytes() in seen for pixels in packed)

@@ -146,7 +146,10 @@ def _store(
     bench: Bench, work: Work, key: str, distilled: DistilledSet, record: dict[str, Any]
 ) -> SmallSet:
     folder, source = bench.folder.set(key), work.cell.data
-    facts = asdict(source) | {"path": Path(source.path).name}  # nobody else's folders
+    facts = asdict(source) | {
+        "path": Path(source.path).name,  # nobody else's folders
+        "fingerprint": work.data.train.fingerprint(),
+    }
     distilled = replace(distilled, provenance={**distilled.provenance, "data": facts})
     distilled.save(folder / "distilled")
     stored = {"format": _SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
