@@ -17,7 +17,15 @@ from dd_recipes.source_table import SOURCES, Source
 if TYPE_CHECKING:
     from dd_recipes.recipe import DataSource
 
-__all__ = ["DEFAULT_ROOT", "Found", "Layout", "find_data", "listings", "own_folder"]
+__all__ = [
+    "DEFAULT_ROOT",
+    "Found",
+    "Layout",
+    "find_data",
+    "has_image_folders",
+    "listings",
+    "own_folder",
+]
 
 DEFAULT_ROOT = Path("data")
 Layout = Literal["package", "cifar", "tree", "tiny-zip", "imagenet"]
@@ -269,6 +277,11 @@ def _images(folder: Path) -> Iterator[Path]:
         for name in files:
             if not name.startswith(".") and name.lower().endswith(_ENDINGS):
                 yield Path(base, name)
+
+
+def has_image_folders(folder: Path) -> bool:
+    """Whether a folder has folders of classes with image files in one of them."""
+    return any(next(_images(folder / name), None) is not None for name in _class_folders(folder))
 
 
 def _count(folder: Path) -> int:

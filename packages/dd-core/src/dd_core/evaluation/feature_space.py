@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from dd_core.augment import normalize
 from dd_core.errors import DataError
 from dd_core.extractors import ExtractorPool, frozen_network, network_weights
 from dd_core.images import LabeledImages
-from dd_core.networks import Network, describe_network, network_for
-from dd_core.networks.base import padded_size
+from dd_core.networks import Network, describe_network, network_for, usual_depth
 from dd_core.runtime import Runtime
 from dd_core.settings import NetworkSettings
 
@@ -77,7 +75,7 @@ class FeatureSpace:
         """
         as_instance("images", images, LabeledImages)
         seed = as_seed(seed)
-        chosen = _usual_network(images.size) if network is None else network
+        chosen = NetworkSettings(depth=usual_depth(images.size)) if network is None else network
         made = network_for(images, as_instance("network", chosen, NetworkSettings), seed)
         words = f"{describe_network(chosen)}, random weights of seed {seed}"
         return _of_network(made.requires_grad_(False).eval(), images, words, runtime)
@@ -148,8 +146,3 @@ def _of_network(
         return network.features(normalized.to(runtime.device, runtime.dtype))
 
     return FeatureSpace(function, images.mean, images.std, f"features of {words}")
-
-
-def _usual_network(size: int) -> NetworkSettings:
-    """The ConvNet whose last map has about 4 x 4 places."""
-    return NetworkSettings(depth=max(1, round(math.log2(padded_size(size) / 4))))

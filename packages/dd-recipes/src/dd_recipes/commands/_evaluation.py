@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from dd_recipes.recipe import DataSource
 
 __all__ = [
-    "Subject", "about", "check_images", "claim_folder", "labels_left_out", "load_images",
-    "read_subject", "require_fit", "subject_options",
+    "Subject", "about", "check_images", "claim_folder", "load_images", "read_subject",
+    "require_fit", "show", "subject_options",
 ]  # fmt: skip
 
 Command = Callable[..., Any]
@@ -89,9 +89,12 @@ def load_images(subject: Subject, listen: Listener) -> ImageData:
     Raises:
         UserError: There are none, or they are of other classes or channels.
     """
+    from dd_core.events import Message
     from dd_core.images import ImageData
     from dd_recipes.sources import load_data
 
+    if lost := _labels_left_out(subject.stored):
+        listen(Message(lost))
     data, names = load_data(subject.source, subject.root, listen), subject.stored.class_names
     data = ImageData(data.name, in_order(data.train, names), in_order(data.test, names))
     check_images(subject.stored, data)
@@ -154,7 +157,18 @@ def about(stored: DistilledSet, data: ImageData) -> dict[str, Any]:
     }
 
 
-def labels_left_out(stored: DistilledSet) -> str:
+def show(
+    subject: Subject, folder: Path, results: Mapping[str, Any], lines: Iterable[str], as_json: bool
+) -> None:
+    """Prints the results as JSON, with set and folder before them, or as lines."""
+    if as_json:
+        shown = {"set": str(subject.path), "folder": str(folder), **results}
+        lines = [json.dumps(shown, indent=2)]
+    for line in lines:
+        click.echo(line)
+
+
+def _labels_left_out(stored: DistilledSet) -> str:
     """A sentence where the set had a teacher's labels that its image files could not hold."""
     imported = stored.provenance.get("imported")
     if isinstance(imported, dict) and imported.get("soft_labels_left_out"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from dd_recipes.find_data import DEFAULT_ROOT
+from dd_recipes.find_data import DEFAULT_ROOT, has_image_folders
 from dd_recipes.source_table import SOURCES
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def read_set(
                 "was given."
             )
         if path.is_dir() and not (path / "images_best.pt").exists():
-            if _has_images(path):
+            if has_image_folders(path):
                 return _images(path, answers, root)
             raise UserError(
                 f"{path} holds no distilled set: neither manifest.json nor images_best.pt nor "
@@ -171,17 +171,6 @@ def _legacy(path: Path, answers: Answers, root: Path | None) -> DistilledSet:
         )  # fmt: skip
     except ArtifactError as error:
         raise ArtifactError(_as_options(str(error))) from None
-
-
-def _has_images(path: Path) -> bool:
-    """Whether the path is a folder with image files in folders of classes."""
-    endings = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-    return path.is_dir() and any(
-        file.suffix.lower() in endings
-        for folder in path.iterdir()
-        if folder.is_dir() and not folder.name.startswith(".")
-        for file in folder.iterdir()
-    )
 
 
 def _images(path: Path, answers: Answers, root: Path | None) -> DistilledSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dd_recipes.commands._evaluation import (
     load_images,
     read_subject,
     require_fit,
+    show,
     subject_options,
 )
 from dd_recipes.commands._options import hardware_options, network, network_options
@@ -93,13 +93,8 @@ def continual(
     }  # fmt: skip
     finish(folder, "continual", {"results": results})
     continual_chart({given.path.name: results["continual"]}, folder / "continual.png")
-    if as_json:
-        shown = {"set": str(given.path), "folder": str(folder), **results}
-        click.echo(json.dumps(shown, indent=2))
-        return
-    for line in lines(results):
-        click.echo(line)
-    click.echo(f"folder: {folder} (continual.png: the accuracies as a curve)")
+    last = f"folder: {folder} (continual.png: the accuracies as a curve)"
+    show(given, folder, results, [*lines(results), last], as_json)
 
 
 def lines(results: dict[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import asdict
@@ -14,10 +13,10 @@ import click
 from dd_recipes.commands._evaluation import (
     about,
     claim_folder,
-    labels_left_out,
     load_images,
     read_subject,
     require_fit,
+    show,
     subject_options,
 )
 from dd_recipes.commands._lines import lines
@@ -106,8 +105,6 @@ def evaluate(
         identity = asked.identity(data)
         folder = claim_folder("evaluate", identity, out)
         listen(Message(f"{runtime.summary}; folder: {folder}"))
-        if lost := labels_left_out(given.stored):
-            listen(Message(lost))
         made = Parts(asked, data, folder, listen)
         results: dict[str, Any] = {
             **about(given.stored, data), "environment": _environment(),
@@ -121,13 +118,8 @@ def evaluate(
         results = together(found_before(folder, "evaluate").get("results", {}), results)
         finish(folder, "evaluate", {"results": results})
         page = write_evaluation_report(results, given.stored, compared, folder)
-    if as_json:
-        shown = {"set": str(given.path), "folder": str(folder), **results}
-        click.echo(json.dumps(shown, indent=2))
-        return
-    for line in lines(results):
-        click.echo(line)
-    click.echo(f"page: {page}")
+    last = f"page: {page}"
+    show(given, folder, results, [*lines(results), last], as_json)
 
 
 def _environment() -> dict[str, Any]:

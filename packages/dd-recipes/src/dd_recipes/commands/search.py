@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from dd_recipes.commands._evaluation import (
     claim_folder,
     load_images,
     read_subject,
+    show,
     subject_options,
 )
 from dd_recipes.commands._options import hardware_options
@@ -135,13 +135,8 @@ def search(
     }  # fmt: skip
     finish(folder, "search", {"results": results})
     search_chart(results["search"], folder / "search.png")
-    if as_json:
-        shown = {"set": str(given.path), "folder": str(folder), **results}
-        click.echo(json.dumps(shown, indent=2))
-        return
-    for line in lines(results):
-        click.echo(line)
-    click.echo(f"folder: {folder} (search.png: all networks)")
+    last = f"folder: {folder} (search.png: all networks)"
+    show(given, folder, results, [*lines(results), last], as_json)
 
 
 def lines(results: dict[str, Any]) -> list[str]:
