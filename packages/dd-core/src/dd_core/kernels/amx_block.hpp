@@ -4,38 +4,45 @@
 
 namespace {
 
+constexpr int kMostPatchChannels = 5;  // three pixels of an image have room in a panel
+
 // One block of the network for images of one size: its input, its products and its weights.
 struct Block {
   int in_channels, channels, height, width, padding;  // of the input image, before padding
   bool patches;               // few channels: the patches of 9 pixels are gathered first
   Product forward, backward;  // backward leads from the gradient of the output to the input's
-  Packed weights, backward_weights;
-  const float *gamma, *beta;
+  Packed weights, backward_weights, part_weights;
+  // Of patches: from the weights, one pixel for each value of a patch, to what `mixing` multiplies.
+  Product of_weights, mixing;
+  const float *weight, *gamma, *beta;
 
   int pitch() const { return width + 2 * padding; }
   int padded_height() const { return height + 2 * padding; }
   int border() const { return padding < 2 ? 2 - padding : 0; }  // of the gradient of the output
-  // Lanes for a row of taps; values of a row of pixels with two more at each end, see `Workspace`.
-  int part_lanes() const { return (3 * in_channels + kLanes - 1) / kLanes * kLanes; }
-  int64_t part_row() const { return (int64_t)(forward.width + 4) * part_lanes(); }
 
   // Bytes that the forward pass keeps of an image: norms; values and masks, unless they are cheap.
   int64_t kept_norms() const { return forward.panels() * 2 * (int64_t)sizeof(__m512); }
+  int64_t kept_pixels() const {  // an even number
+    return ((forward.height - 1) * forward.rows() + forward.width + 1) / 2 * 2;
+  }
   int64_t kept_panel() const {  // whole cache lines
-    const int64_t masks = (forward.panel() / kLanes * (int64_t)sizeof(__mmask16) + 63) / 64 * 64;
-    return forward.panel() * (int64_t)sizeof(bf16) + masks;
+    const int64_t masks = (kept_pixels() * (int64_t)sizeof(__mmask16) + 63) / 64 * 64;
+    return kept_pixels() * kLanes * (int64_t)sizeof(bf16) + masks;
   }
   int64_t kept() const { return kept_norms() + (patches ? 0 : forward.panels() * kept_panel()); }
 };
 
 Block make_block(int in_channels, int channels, int height, int width, int padding) {
-  Block b{in_channels, channels, height, width, padding, in_channels < kLanes, {}, {}, {}, {},
-          nullptr, nullptr};
+  Block b{in_channels, channels, height, width, padding, in_channels <= kMostPatchChannels};
   const int oh = height + 2 * padding - 2, ow = width + 2 * padding - 2;
   if (b.patches) {
-    b.forward = on_pixels(9 * in_channels, channels, oh, ow);
-    // The part of every tap is computed first: three panels, or more, each for a row of taps.
-    b.backward = on_pixels(channels, 3 * b.part_lanes(), b.forward.strip_rows(), ow);
+    const int values = 9 * in_channels;
+    b.forward = on_pixels(values, channels, oh, ow, 2, 1);
+    // A row of the input's gradient comes from three rows, and of every pixel a part for each of
+    // three neighbours in a row.
+    b.backward = on_pixels(channels, kLanes, b.forward.strip_rows(), ow, 1, 3);
+    b.of_weights = on_pixels(channels, 3 * kLanes, values + 1, 1, 0, 1);
+    b.mixing = on_pixels(values, kLanes, oh, ow, 2, 3);
   } else {  // backward, the convolution with the mirrored taps, over the gradient and its border
     const int q = b.border(), pitch = ow + 2 * q, skip = padding + q - 2;
     b.forward = convolution(in_channels, channels, b.pitch(), b.padded_height(), 0, oh, ow);
@@ -47,31 +54,36 @@ Block make_block(int in_channels, int channels, int height, int width, int paddi
 
 // Packs the weights for one direction. weight: (channels, 3, 3, in_channels).
 void load_weights(Block& b, const float* weight, bool backward) {
-  const int channels = b.channels, inputs = b.in_channels, row = 3 * inputs, k = 9 * inputs;
-  const int lanes = b.part_lanes();
+  const int channels = b.channels, inputs = b.in_channels, row = 3 * inputs, values = 9 * inputs;
   if (b.patches) {  // the backward pass computes the products again
-    b.weights = pack(b.forward, [=](int in, int, int out) {
-      return in < k ? weight[out * k + in] : 0;
+    b.weights = pack(b.forward, values, [=](int in, int, int out) {
+      return apart(weight + (int64_t)out * values + in, values);
     });
     if (!backward) return;
-    b.backward_weights = pack(b.backward, [=](int in, int, int out) {
-      const int lane = out % lanes;
-      return in < channels && lane < row ? weight[in * k + out / lanes * row + lane] : 0;
+    auto part = [=](int in, int tap) {
+      return _mm512_maskz_loadu_ps((1 << row) - 1, weight + in * values + tap * row);
+    };
+    b.backward_weights = pack(b.backward, channels, [=](int in, int tap, int) {
+      return part(in, 2 - tap);
     });
+    b.part_weights = pack(b.of_weights, channels, [=](int in, int, int out) {
+      return part(in, out / kLanes);
+    });
+    b.weight = weight;
   } else if (backward) {
-    b.backward_weights = pack(b.backward, [=](int in, int tap, int out) {
-      return in < channels ? weight[(in * 9 + 8 - tap) * inputs + out] : 0;
+    b.backward_weights = pack(b.backward, channels, [=](int in, int tap, int out) {
+      return _mm512_loadu_ps(weight + ((int64_t)in * 9 + 8 - tap) * inputs + out);
     });
   } else {
-    b.weights = pack(b.forward, [=](int in, int tap, int out) {
-      return in < inputs ? weight[(out * 9 + tap) * inputs + in] : 0;
+    b.weights = pack(b.forward, inputs, [=](int in, int tap, int out) {
+      return apart(weight + ((int64_t)out * 9 + tap) * inputs + in, 9 * inputs);
     });
   }
 }
 
 // Puts a row of an image, whose channels lie apart, pixel after pixel, 32 pixels at a time.
 struct Interleave {
-  static constexpr int kMost = 7;  // channels
+  static constexpr int kMost = kMostPatchChannels;
   int channels;
   __m512i pixel[kMost];          // the pixel of every value, for each 32 values of a result
   __mmask32 mask[kMost][kMost];  // which of these 32 values are of a channel
@@ -182,7 +194,12 @@ struct Unpool {
   __m512 from_pooled, linear, constant;  // what the gradient before the norm is made of
 };
 
-// Adds up what the norm's gradient needs of a panel or a strip. read(i, j) gives the gradient after
+Unpool begin_sums(__m512 slope) {
+  const __m512 zero = _mm512_setzero_ps();
+  return {zero, zero, slope * _mm512_set1_ps(0.25f), zero, zero};  // a window has 4 pixels
+}
+
+// Adds up what the norm's gradient needs of a panel. read(i, j) gives the gradient after
 // pooling of 16 channels; an odd last row or column is in no window.
 template <class Values, class Read>
 void add_sums(Unpool& u, const Values& values, const Product& p, Read read) {
@@ -201,11 +218,35 @@ void add_sums(Unpool& u, const Values& values, const Product& p, Read read) {
   u.cross += cross[0] + cross[1];
 }
 
-void end_sums(Unpool& u, __m512 slope, __m512 rstd, int pixels) {
-  const __m512 scale = slope * _mm512_set1_ps(-0.25f / (float)pixels);  // a window has 4 pixels
+// The same for a strip, and on the way what comes from the pooling alone: write(i, j, v) takes it.
+template <class Read, class Write>
+void unpool_strip(Unpool& u, const Computed& values, const Product& p, Read read, Write write) {
+  __m512 sum[2]{}, cross[2]{};
+  const int h = p.height / 2 * 2, w = p.width / 2 * 2;
+  for (int i = 0; i < h; i += 2) {
+    for (int j = 0; j < w; j += 2) {
+      const __m512 g = read(i / 2, j / 2);
+      const __m256i pooled = narrow(g * u.from_pooled);
+      for (int d = 0; d < 4; d++) {
+        const int64_t pixel = (int64_t)(i + d / 2) * p.rows() + j + d % 2;
+        const __mmask16 active = values.active(pixel);
+        sum[d % 2] = _mm512_mask_add_ps(sum[d % 2], active, sum[d % 2], g);
+        cross[d % 2] = _mm512_mask3_fmadd_ps(g, values.centred(pixel), cross[d % 2], active);
+        write(i + d / 2, j + d % 2, _mm256_maskz_mov_epi16(active, pooled));
+      }
+    }
+    if (w < p.width) write(i, w, __m256i{}), write(i + 1, w, __m256i{});
+  }
+  if (h < p.height)
+    for (int j = 0; j < p.width; j++) write(h, j, __m256i{});
+  u.sum += sum[0] + sum[1];
+  u.cross += cross[0] + cross[1];
+}
+
+void end_sums(Unpool& u, __m512 rstd, int pixels) {
+  const __m512 scale = u.from_pooled * _mm512_set1_ps(-1.0f / (float)pixels);
   u.linear = scale * rstd * rstd * u.cross;
   u.constant = scale * u.sum;
-  u.from_pooled = slope * _mm512_set1_ps(0.25f);
 }
 
 // The gradient before the norm: write(i, j, v) takes the 16 channels of a pixel.

@@ -13,12 +13,14 @@ struct Workspace {
   std::vector<Norm*> norms;
   Sums* sums;
   float* scratch;  // one panel
-  // Backward, of a first block on patches. The image's gradient is a sum over 9 taps: a row of
-  // `parts` gathers the rows of taps, and of a pixel holds what goes to 3 neighbours in a row.
+  // Backward, of a first block on patches. The image's gradient is a sum over 9 taps: `parts` holds
+  // of every pixel what three rows of pixels give to its 3 neighbours in a row.
   float* pooled;  // the gradient after pooling
   Unpool* unpools;
-  bf16* strip;  // the gradient before the norm
+  bf16* strip;  // the gradient before the norm: two rows of the strip before, then a strip
   float* parts;
+  bf16 *scaled, *mixing;  // see `norm_parts`
+  float *offsets, *line;
 
   Workspace(const std::vector<Block>& blocks, bool backward)
       : planes(blocks.size()), panels(blocks.size()), norms(blocks.size()) {
@@ -48,14 +50,19 @@ struct Workspace {
       panel = std::max({panel, b.forward.panel(), b.backward.panel()});
       panels_of_block = std::max(panels_of_block, b.forward.panels());
     }
-    take(scratch, panel);
     take(sums, panels_of_block);
     if (backward && first.patches) {
       take(pooled, first.forward.panels() * pooled_panel(blocks));
       take(unpools, first.forward.panels());
       take(strip, first.backward.planes * first.backward.plane);
-      take(parts, (first.forward.height + 2) * first.part_row());
+      take(parts, (int64_t)((first.forward.height + 2) * first.forward.width + kSlack) * kLanes);
+      take(scaled, first.of_weights.planes * first.of_weights.plane);
+      take(mixing, first.mixing.panels() * first.mixing.steps() * kTile);
+      take(offsets, first.of_weights.panels() * kLanes);
+      take(line, (first.forward.width + 2) * first.in_channels + kLanes);
+      panel = std::max({panel, first.of_weights.panel(), first.mixing.strip(0).panel()});
     }
+    take(scratch, panel);
     return bytes;
   }
 
@@ -80,7 +87,7 @@ void gather(const Block& b, Workspace& work) {
     __mmask32 mask[3] = {0, 0, 0};
     for (int k = 0; k < kPlane; k++)
       if (first + k < 3 * run) mask[(first + k) / run] |= 1u << k;
-    bf16* o = work.planes[0] + plane * b.forward.plane;
+    bf16* o = work.planes[0] + plane * b.forward.plane + b.forward.start * kPlane;
     for (int i = 0; i < b.forward.height; i++)
       for (int j = 0; j < b.forward.width; j++, o += kPlane) {
         const bf16* p = work.image + ((int64_t)i * pitch + j) * c + first;
@@ -146,7 +153,7 @@ void leave(const std::vector<Block>& blocks, size_t l, int n, int row, const flo
 void keep(const Block& b, int n, const Norm& norm, const float* y, char* kept) {
   std::memcpy(kept + n * sizeof norm, &norm, sizeof norm);
   if (b.patches) return;
-  const int64_t count = b.forward.panel() / kLanes;
+  const int64_t count = b.kept_pixels();
   bf16* values = (bf16*)(kept + b.kept_norms() + n * b.kept_panel());
   __mmask16* masks = (__mmask16*)(values + count * kLanes);
   const __m512 slope = _mm512_loadu_ps(b.gamma + n * kLanes) * norm.rstd;
@@ -173,7 +180,7 @@ void forward_image(const std::vector<Block>& blocks, Workspace& work, bf16* out,
         for (int n = 0; n < p.panels(); n++) {
           const int64_t at = n * p.panel() + (int64_t)row * p.rows() * kLanes;
           float* y = b.patches ? work.scratch : work.panels[l] + at;
-          multiply_panel(a, strip, n, b.weights, y);
+          multiply_panel(a, strip, n, b.weights.data(), y);
           use(n, row, y, strip);
         }
       }

@@ -40,11 +40,11 @@ float widen(bf16 v) {
   return f;
 }
 
-// 16 values.
-__m512 widen(const bf16* at) {
-  const __m512i words = _mm512_cvtepu16_epi32(_mm256_load_si256((const __m256i*)at));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(words, 16));
+__m512 widen(__m256i v) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
 }
+
+__m512 widen(const bf16* at) { return widen(_mm256_load_si256((const __m256i*)at)); }
 
 // Memory for a vector that begins at a cache line: a tile row must not lie in two of them.
 template <class T>
@@ -60,12 +60,12 @@ typedef std::vector<bf16, Aligned<bf16>> Packed;
 
 // A convolution as a matrix product: (pixels, steps * 32) by (steps * 32, channels).
 struct Product {
-  int planes, taps, channels;  // planes of the input; taps 9, or 1 on patches; output channels
+  int planes, taps, channels;  // planes of the input; taps 9, 3 in a column, or 1; output channels
   int pitch;                   // pixels from one row of the input plane to the next
   int start;                   // pixel of the input plane where output pixel (0, 0) has its tap 0
   int64_t plane;               // values of one input plane
   int height, width;           // of the output
-  bool exact;                  // tiles hold output pixels only; else rows are as long as in the input
+  bool exact;  // tiles hold output pixels only; else rows are as long as in the input
 
   int rows() const { return exact ? width : pitch; }  // pixels from row to row of an output panel
   int tiles() const { return ((height - 1) * rows() + width + 15) / 16; }
@@ -80,7 +80,7 @@ struct Product {
   }
 
   // Rows of a strip: an even number, about as many as the unit has tiles for.
-  int strip_rows() const { return rows() > 20 ? 2 : 40 / rows() * 2; }
+  int strip_rows() const { return rows() > 20 ? 4 : 40 / rows() * 2; }
 
   // The product for the strip of output rows that begins at this row.
   Product strip(int row) const {
@@ -97,29 +97,50 @@ Product convolution(int in_channels, int out_channels, int pitch, int plane_rows
   return {planes, 9, out_channels, pitch, start, plane, height, width, width % 16 == 0};
 }
 
-// A product of the values of every pixel alone; the plane has no border.
-Product on_pixels(int values, int channels, int height, int width) {
-  const int64_t plane = (int64_t)kPlane * (height * width + kSlack);
-  return {(values + kPlane - 1) / kPlane, 1, channels, width, 0, plane, height, width, true};
+// A product of the values of every pixel alone, or of those of the pixels 0, 1 and 2 rows below.
+// The plane has no border but `border` rows above, and below.
+Product on_pixels(int values, int channels, int height, int width, int border, int taps) {
+  const int rows = height + 2 * border;
+  const int64_t plane = (int64_t)kPlane * (rows * width + kSlack);
+  const int start = taps == 1 ? border * width : 0, planes = (values + kPlane - 1) / kPlane;
+  return {planes, taps, channels, width, start, plane, height, width, true};
+}
+
+// Puts the 16 values of two rows in pairs: of the even row first, then of the odd one.
+__m512i in_pairs(__m256i even, __m256i odd) {
+  const __m512i order = _mm512_set_epi32(
+      0x1f000f, 0x1e000e, 0x1d000d, 0x1c000c, 0x1b000b, 0x1a000a, 0x190009, 0x180008, 0x170007,
+      0x160006, 0x150005, 0x140004, 0x130003, 0x120002, 0x110001, 0x100000);
+  const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
+  return _mm512_permutexvar_epi16(order, both);
 }
 
 // Weights as AMX wants them: for each panel of 16 columns and each step, 16 rows of 16 pairs.
-// weight(r, tap, c) is the weight of input channel r and output channel c, zero beyond the last r.
-template <class Weight>
-Packed pack(const Product& p, Weight weight) {
-  Packed packed((size_t)p.panels() * p.steps() * kTile, 0);
+// weights(r, tap, c) are those of input channel r, below `rows`, and output channels c to c + 15.
+template <class Weights>
+Packed pack(const Product& p, int rows, Weights weights) {
+  Packed packed((size_t)p.panels() * p.steps() * kTile);
   bf16* o = packed.data();
-  for (int panel = 0; panel < p.panels(); panel++) {
-    const int left = p.channels - panel * kLanes, columns = left < kLanes ? left : kLanes;
+  auto row = [&](int r, int tap, int c) {
+    return r < rows ? narrow(weights(r, tap, c)) : __m256i{};
+  };
+  for (int c = 0; c < p.channels; c += kLanes)
     for (int plane = 0; plane < p.planes; plane++)
-      for (int tap = 0; tap < p.taps; tap++, o += kTile)
-        for (int r = 0; r < kPlane; r++)
-          for (int c = 0; c < columns; c++) {
-            const float w = weight(plane * kPlane + r, tap, panel * kLanes + c);
-            o[r / 2 * 2 * kLanes + c * 2 + r % 2] = narrow(w);
-          }
-  }
+      for (int tap = 0; tap < p.taps; tap++)
+        for (int r = plane * kPlane; r < (plane + 1) * kPlane; r += 2, o += kPlane)
+          _mm512_store_si512(o, in_pairs(row(r, tap, c), row(r + 1, tap, c)));
   return packed;
+}
+
+// 0 to 15 times a number.
+__m512i multiples(int of) {
+  const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_mullo_epi32(lane, _mm512_set1_epi32(of));
+}
+
+// 16 values that lie `stride` apart.
+__m512 apart(const float* at, int stride) {
+  return _mm512_i32gather_ps(multiples(stride), at, 4);
 }
 
 // Multiplies M tiles of pixels by one panel of weights; the tiles 0 to M - 1 gather the sums.
@@ -127,7 +148,8 @@ template <int M, int Taps>
 void multiply(const bf16* a, const Product& p, int tile, const bf16* w, float* c) {
   asm volatile("" ::: "memory");  // the compiler does not see that tile instructions read memory
   const bf16* rows[M];
-  for (int i = 0; i < M; i++) rows[i] = a + p.input(tile + i);
+  for (int i = 0; i < M; i++)
+    rows[i] = a + (Taps == 9 ? p.input(tile + i) : (int64_t)p.start * kPlane + (tile + i) * kTile);
   _tile_zero(0);
   if constexpr (M > 1) _tile_zero(1);
   if constexpr (M > 2) _tile_zero(2);
@@ -139,7 +161,8 @@ void multiply(const bf16* a, const Product& p, int tile, const bf16* w, float* c
     if (plane && plane % 2 == 0) _tile_stored(0, c, 64);
 #pragma GCC unroll 9
     for (int tap = 0; tap < Taps; tap++, w += kTile) {
-      const int64_t at = plane * p.plane + (int64_t)kPlane * (tap / 3 * p.pitch + tap % 3);
+      const int row = Taps == 3 ? tap : tap / 3, column = Taps == 3 ? 0 : tap % 3;
+      const int64_t at = plane * p.plane + (int64_t)kPlane * (row * p.pitch + column);
       _tile_loadd(7, w, 64);
       _tile_loadd(6, rows[0] + at, 64);
       _tile_dpbf16ps(0, 6, 7);
@@ -184,10 +207,12 @@ void multiply_tiles(const bf16* a, const Product& p, const bf16* w, float* c) {
 }
 
 // All output pixels of p, or of a strip, for one panel of the packed weights.
-void multiply_panel(const bf16* a, const Product& p, int panel, const Packed& packed, float* c) {
-  const bf16* w = packed.data() + (int64_t)panel * p.steps() * kTile;
+void multiply_panel(const bf16* a, const Product& p, int panel, const bf16* packed, float* c) {
+  const bf16* w = packed + (int64_t)panel * p.steps() * kTile;
   if (p.taps == 9) {
     multiply_tiles<9>(a, p, w, c);
+  } else if (p.taps == 3) {
+    multiply_tiles<3>(a, p, w, c);
   } else {
     multiply_tiles<1>(a, p, w, c);
   }

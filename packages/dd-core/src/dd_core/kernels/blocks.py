@@ -29,7 +29,7 @@ from dd_core.kernels.fused import EPS, fused_status, instance_norm_relu_pool
 
 __all__ = ["amx_in_use", "conv_block", "convnet_features", "kept_bytes", "kernel_status"]
 
-_MOST_PATCH_CHANNELS = 7  # below 16 channels, patches of 9 pixels are gathered: at most 63 values
+_MOST_PATCH_CHANNELS = 5  # few channels: patches of 9 pixels are gathered, as in the C++ source
 _LANES = 16
 _SOURCES = (
     "amx_product.hpp",
