@@ -21,7 +21,7 @@ from dd_core import (
     select_random,
 )
 from dd_recipes.cli import Guarded
-from dd_recipes.commands._options import network
+from dd_recipes.commands._options import networks
 from dd_recipes.commands._students import in_order, source_for
 from dd_recipes.commands.evaluate import evaluate
 from dd_recipes.recipe import DataSource
@@ -267,9 +267,14 @@ def test_options_without_effect_are_refused(stored: Path, tree: Path) -> None:
 
 
 def test_what_an_architecture_does_not_have_makes_no_other_network() -> None:
-    assert network("alexnet", 32, None, 64, "batch") == NetworkSettings("alexnet")
-    assert network("resnet18", 64, None, 64, "batch") == NetworkSettings("resnet18", norm="batch")
-    assert network("convnet", 64, None, 64, "batch") == NetworkSettings("convnet", 4, 64, "batch")
+    assert networks(["alexnet", "resnet18", "convnet"], 64, None, 64, "batch") == [
+        NetworkSettings("alexnet"),
+        NetworkSettings("resnet18", norm="batch"),
+        NetworkSettings("convnet", 4, 64, "batch"),
+    ]
+    assert networks(["vgg11"], 32, None, None, None) == [NetworkSettings("vgg11")]
+    with pytest.raises(click.UsageError, match=r"--norm is of .*, and --network is alexnet"):
+        networks(["alexnet"], 32, None, None, "batch")
 
 
 def test_a_long_tailed_set_is_compared_with_its_long_tail(stored: Path) -> None:
@@ -333,13 +338,30 @@ def test_wrong_input_gets_one_message(stored: Path, tree: Path, tmp_path: Path) 
         ([stored, "--dataset", "folder", "--data", gray], "have 3 channels and those of tree 1"),
         ([named], "from a folder of images called 'pets'; give the folder with --data"),
         ([white, "--dataset", "folder", "--data", tree], "has ZCA-whitened images"),
-        ([small, "--dataset", "folder", "--data", tree, "--network", "vgg11"], "at least 32 px"),
+        (
+            [
+                small,
+                "--dataset",
+                "folder",
+                "--data",
+                tree,
+                "--network",
+                "vgg11",
+                "--network",
+                "convnet",
+            ],
+            "at least 32 px",
+        ),
         ([stored, "--dataset", "folder", "--data", tree / "none"], "is not a folder"),
         ([judged], "is the folder of an earlier dd-recipes evaluate"),
         ([run], "is a run folder; give one of its sets"),
         (
             [stored, "--dataset", "folder", "--data", tree, "--network", "alexnet", "--depth", "3"],
-            "--depth is of a convnet",
+            "--depth is of convnet, and --network is alexnet",
+        ),
+        (
+            [stored, "--dataset", "folder", "--data", tree, "--network", "alexnet"],
+            "--width is of convnet, and --network is alexnet",
         ),
         ([small, "--dataset", "folder", "--data", single, "--also", "search"], "holds one of each"),
     ):

@@ -202,6 +202,8 @@ OLD = ["--classes", "cat,dog", "--normalization", "cifar10"]
          "--learning-rate is 0.0; it must be positive"),
         (lambda p: [p / "set", "--to", "ddranking", "--dataset", "cifar10", "--out", p / "dd"],
          "--dataset is 'CIFAR10', which has 10 classes"),
+        (lambda p: [p / "set", "--to", "ddranking", "--dataset", "folder", "--out", p / "dd"],
+         "--dataset was given, but"),
         (lambda p: [p / "set", "--to", "ddranking", "--data", p, "--out", p / "dd"],
          "--data was given, but"),
         (lambda p: [p / "mixed", "--to", "ddranking", "--out", p / "dd"],

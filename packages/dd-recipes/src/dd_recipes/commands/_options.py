@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from dd_core.settings import NetworkSettings
 
-__all__ = ["hardware_options", "network", "network_options"]
+__all__ = ["hardware_options", "network_options", "networks"]
 
 Command = Callable[..., Any]
 
@@ -35,30 +35,56 @@ def network_options(command: Command) -> Command:
     for option in reversed((
         click.option("--depth", type=click.IntRange(min=1),
                      help="Blocks of a convnet.  [default: by the images' size, 3 for 32 px]"),
-        click.option("--width", type=click.IntRange(min=1), default=128, show_default=True,
-                     help="Channels of each block of a convnet."),
-        click.option("--norm", type=click.Choice(norms), default="instance", show_default=True,
-                     help="Norm of convnet, vgg11 and resnet18."),
+        click.option("--width", type=click.IntRange(min=1),
+                     help="Channels of each block of a convnet.  [default: 128]"),
+        click.option("--norm", type=click.Choice(norms),
+                     help="Norm of convnet, vgg11 and resnet18.  [default: instance]"),
     )):  # fmt: skip
         command = option(command)
     return command
 
 
-def network(
-    architecture: str, size: int, depth: int | None, width: int, norm: str
-) -> NetworkSettings:
-    """The network that the options describe, for images of this size.
+_HAVE = {
+    "--depth": ("convnet",),
+    "--width": ("convnet",),
+    "--norm": ("convnet", "vgg11", "resnet18"),
+}
 
-    What an architecture does not have stays at its default, so that alike networks are equal.
+
+def networks(
+    architectures: Sequence[str],
+    size: int,
+    depth: int | None,
+    width: int | None,
+    norm: str | None,
+) -> list[NetworkSettings]:
+    """The networks that the options describe, for images of this size.
+
+    An option is for the architectures that have it; of the others it stays at its default, so that
+    alike networks are equal.
+
+    Raises:
+        click.UsageError: An option is given that none of the architectures has.
     """
     from dd_core.networks import usual_depth
     from dd_core.settings import NetworkSettings
 
-    if architecture == "convnet":
-        chosen = usual_depth(size) if depth is None else depth
-        return NetworkSettings("convnet", chosen, width, norm)  # type: ignore[arg-type]
-    if depth is not None:
-        raise click.UsageError(f"--depth is of a convnet, and --network is {architecture}.")
-    if architecture == "alexnet":
-        return NetworkSettings("alexnet")
-    return NetworkSettings(architecture, norm=norm)  # type: ignore[arg-type]
+    given = {"--depth": depth, "--width": width, "--norm": norm}
+    for name, having in _HAVE.items():
+        if given[name] is not None and not set(having) & set(architectures):
+            raise click.UsageError(
+                f"{name} is of {' and '.join(having)}, and --network is "
+                f"{' and '.join(architectures)}; leave it out."
+            )
+
+    def one(architecture: str) -> NetworkSettings:
+        said: dict[str, Any] = {
+            name.removeprefix("--"): value
+            for name, value in given.items()
+            if value is not None and architecture in _HAVE[name]
+        }
+        if architecture == "convnet":
+            said.setdefault("depth", usual_depth(size))
+        return NetworkSettings(architecture, **said)  # type: ignore[arg-type]
+
+    return [one(architecture) for architecture in architectures]

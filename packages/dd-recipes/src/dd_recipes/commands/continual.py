@@ -16,7 +16,7 @@ from dd_recipes.commands._evaluation import (
     show,
     subject_options,
 )
-from dd_recipes.commands._options import hardware_options, network, network_options
+from dd_recipes.commands._options import hardware_options, network_options, networks
 from dd_recipes.commands._students import accuracy
 from dd_recipes.evaluation_numbers import count
 from dd_recipes.evaluation_words import continual as continual_words
@@ -43,9 +43,9 @@ _ARCHITECTURES = ["convnet", "alexnet", "vgg11", "resnet18"]
 @hardware_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def continual(
-    n_steps: int, architecture: str, depth: int | None, width: int, norm: str, students: int,
-    epochs: int, out: Path | None, device: str, precision: str, compile: str, as_json: bool,
-    seed: int, **subject: Any,
+    n_steps: int, architecture: str, depth: int | None, width: int | None, norm: str | None,
+    students: int, epochs: int, out: Path | None, device: str, precision: str, compile: str,
+    as_json: bool, seed: int, **subject: Any,
 ) -> None:  # fmt: skip
     """Use a distilled set as the memory of class-incremental learning.
 
@@ -71,7 +71,7 @@ def continual(
     given = read_subject(**subject)
     stored, runtime = given.stored, choose_runtime(device, precision, compile)
     settings = StudentSettings(students=students, epochs=epochs, evaluations=1)
-    net = network(architecture, int(stored.images.shape[-1]), depth, width, norm)
+    (net,) = networks([architecture], int(stored.images.shape[-1]), depth, width, norm)
     classes_seen(stored.n_classes, n_steps, seed=seed)  # says what is wrong
     with showing(Console(stderr=True, quiet=as_json)) as listen:
         data = load_images(given, listen)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dd_recipes.commands._methods import METHODS
-from dd_recipes.commands._options import hardware_options, network, network_options
+from dd_recipes.commands._options import hardware_options, network_options, networks
 
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
@@ -68,9 +68,9 @@ _CHECKPOINT_SECONDS = 5.0
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def distill(
     tree: Path, ipc: int, factor: int, method: str, iterations: int, size: int,
-    held_out: float | None, depth: int | None, width: int, norm: str, pool_networks: int,
-    pool_epochs: int | None, judged: bool, students: int, student_steps: int, seed: int,
-    out: Path | None, device: str, precision: str, compile: str, as_json: bool,
+    held_out: float | None, depth: int | None, width: int | None, norm: str | None,
+    pool_networks: int, pool_epochs: int | None, judged: bool, students: int, student_steps: int,
+    seed: int, out: Path | None, device: str, precision: str, compile: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Distil images of your own into a few images a class.
 
@@ -98,7 +98,7 @@ def distill(
             source=source, data=data,
             settings=distill_settings(method, ipc=ipc, factor=factor, iterations=iterations),
             pool=pool_settings(len(data.train), pool_networks, pool_epochs),
-            network=network("convnet", data.train.size, depth, width, norm),
+            network=networks(["convnet"], data.train.size, depth, width, norm)[0],
             students=student_settings(students, student_steps),
             seed=seed, folder=folder, runtime=runtime, listen=listen,
         )  # fmt: skip

@@ -20,7 +20,7 @@ from dd_recipes.commands._evaluation import (
     subject_options,
 )
 from dd_recipes.commands._lines import lines
-from dd_recipes.commands._options import hardware_options, network, network_options
+from dd_recipes.commands._options import hardware_options, network_options, networks
 from dd_recipes.commands._parts import Asked, Parts, protocol, together
 
 __all__ = ["evaluate"]
@@ -63,9 +63,9 @@ _PARTS = ["architectures", "budget", "continual", "search", "scores", "all"]
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def evaluate(
     protocol_name: str, also: tuple[str, ...], architectures: tuple[str, ...], depth: int | None,
-    width: int, norm: str, students: int | None, epochs: int | None, steps: int | None,
-    whole_epochs: int | None, content: bool, out: Path | None, device: str, precision: str,
-    compile: str, as_json: bool, seed: int, **subject: Any,
+    width: int | None, norm: str | None, students: int | None, epochs: int | None,
+    steps: int | None, whole_epochs: int | None, content: bool, out: Path | None, device: str,
+    precision: str, compile: str, as_json: bool, seed: int, **subject: Any,
 ) -> None:  # fmt: skip
     """Train students on a distilled set, and test them on real test images.
 
@@ -95,7 +95,7 @@ def evaluate(
     settings = protocol(protocol_name, students, epochs, steps)
     size = int(given.stored.images.shape[-1])
     asked = Asked(
-        given.stored, [network(name, size, depth, width, norm) for name in architectures],
+        given.stored, networks(architectures, size, depth, width, norm),
         settings, seed, runtime, frozenset(parts), whole_epochs,
     )  # fmt: skip
     with showing(Console(stderr=True, quiet=as_json)) as listen:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dd_recipes.commands._stored import Answers, legacy_options, read_set
+from dd_recipes.source_table import SOURCES
 
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
@@ -51,7 +52,9 @@ def export(
     options do.
     """
     _check(form, layout, views, clip, learning_rate)
-    named = answers["dataset"] is not None and form != "ddranking"  # which not every set says
+    # DD-Ranking has data sets by their names, which not every set of ours says.
+    useful = (None,) if form != "ddranking" else (None, *SOURCES)
+    named = answers["dataset"] not in useful
     refused = ["--dataset"] * named + ["--data"] * (root is not None)
     stored = read_set(path, Answers(**answers), root, refused=tuple(refused))
     if form == "ddranking":
@@ -145,7 +148,6 @@ def _in_ddranking(stored: DistilledSet, dataset: str | None) -> str | None:
     """What DD-Ranking calls the set's data: as said, as the set says, or by its classes' names."""
     from dd_core.errors import UserError
     from dd_core.export_ddranking import DDRANKING_DATASETS
-    from dd_recipes.source_table import SOURCES
 
     known = stored.provenance.get("data")
     if dataset is None and isinstance(known, dict):
