@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +16,8 @@ from torch import Tensor
 from dd_core.errors import SettingsError
 
 __all__ = ["Ranks", "join_ranks"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,16 @@ class Ranks:
         parts: list[Tensor | None] = [None] * self.size
         dist.all_gather_object(parts, tensor.detach().cpu())
         return torch.cat([part for part in parts if part is not None]).to(tensor.device)
+
+    def broadcast(self, value: T) -> T:
+        """The first process's value, on all processes; of what `pickle` can hold."""
+        if self.size == 1:
+            return value
+        values: list[T] = [value]
+        cuda = dist.get_backend() == "nccl"
+        device = torch.device("cuda", torch.cuda.current_device()) if cuda else None
+        dist.broadcast_object_list(values, src=0, device=device)
+        return values[0]
 
     def barrier(self) -> None:
         """Waits until all processes are here."""

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from dd_core.artifact import DistilledSet
-from dd_core.distillation import distill
 from dd_core.errors import ArtifactError
 from dd_core.evaluation import Evaluation, evaluate
 from dd_core.events import Listener, Message
@@ -26,8 +25,10 @@ from dd_core.pretrain import pretrain_pool
 from dd_core.runtime import Runtime
 from dd_core.selection import select_herding, select_kmeans, select_random
 from dd_core.soft_labels import label_with_teacher
+from dd_recipes.helpers import Call, Helpers, distill_together
 from dd_recipes.recipe import Cell
 from dd_recipes.runfolder import RunFolder, readable, waiting, write_json
+from dd_recipes.shelf import Shelf
 from dd_recipes.work import Work
 
 __all__ = ["Bench", "SmallSet", "make_set", "train_students"]
@@ -37,13 +38,25 @@ _SET_FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What the phases of all cells of one run share."""
+    """What the phases of all cells of one run share.
+
+    Attributes:
+        folder: The run folder.
+        seed: Seed of everything.
+        runtime: Device and precision.
+        listen: Receives events.
+        checkpoint_seconds: Time between two stored states.
+        shelf: The data sets.
+        helpers: Other processes, which share the distillations.
+    """
 
     folder: RunFolder
     seed: int
     runtime: Runtime
     listen: Listener
     checkpoint_seconds: float
+    shelf: Shelf
+    helpers: Helpers
 
     @property
     def common(self) -> dict[str, Any]:
@@ -193,11 +206,14 @@ def _distilled(
     assert cell.distill is not None
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    result = distill(
-        work.data.train, cell.distill, cell.network, pool=pool, snapshots=work.snapshots,
-        folder=bench.folder.set(work.plain_key) / "distillation", phase=f"distill {cell.name}",
-        **bench.common,
+    call = Call(
+        cell, tuple(work.snapshots), bench.folder.set(work.plain_key) / "distillation",
+        None if pool is None else bench.folder.pool(work.pool_key),
+        bench.shelf.root_of(cell.data), bench.seed, bench.runtime.as_record(),
+        bench.checkpoint_seconds,
     )  # fmt: skip
+    with bench.helpers.called(call) as ranks:
+        result = distill_together(call, work.data.train, pool, bench.runtime, ranks, bench.listen)
     record: dict[str, Any] = {"seconds": result.seconds, "losses": result.history}
     if device.type == "cuda":
         record["gigabytes"] = torch.cuda.max_memory_allocated(device) / 1e9

@@ -25,6 +25,7 @@ from dd_core.runtime import Runtime, choose_runtime, environment
 from dd_recipes.collect import collect, is_done
 from dd_recipes.config import as_toml
 from dd_recipes.forget import forget
+from dd_recipes.helpers import Helpers
 from dd_recipes.jobs import BEGAN
 from dd_recipes.measure import measure
 from dd_recipes.phases import Bench
@@ -71,7 +72,6 @@ class _Run:
     recipe: Recipe
     plan: Plan
     bench: Bench
-    shelf: Shelf
     began: float
     elsewhere: set[str] = field(default_factory=set)
 
@@ -97,6 +97,7 @@ def reproduce(
     rerun: Sequence[str] = (),
     checkpoint_seconds: float = 5.0,
     began: float | None = None,
+    helpers: Helpers | None = None,
 ) -> Results:
     """Runs the cells of a recipe, or goes on with them.
 
@@ -115,6 +116,8 @@ def reproduce(
         began: When the command began (`time.time`), where several processes run for it: cells
             that failed, or were computed anew, since then are left alone. By default what
             `dd_recipes.jobs.run_jobs` told this process, or now.
+        helpers: Other processes, which share the distillations; from `dd_recipes.helpers.joined`.
+            With them a cell that fails ends the run.
 
     Returns:
         The measurements so far, also of earlier runs in the folder. `Results.failed` are cells
@@ -151,8 +154,11 @@ def reproduce(
         forget(recipe, folder, possible, seen, began)
     with _logged(folder, listen) as both:
         both(Message(runtime.summary))
-        bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds)
-        return _cells(_Run(recipe, plan, bench, shelf, began))
+        helpers = helpers or Helpers()
+        if (n := helpers.ranks.size) > 1:
+            both(Message(f"{n} processes share the classes of each distillation"))
+        bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds, shelf, helpers)
+        return _cells(_Run(recipe, plan, bench, began))
 
 
 def _named(recipe: Recipe, globs: Sequence[str], option: str) -> tuple[Cell, ...]:
@@ -215,7 +221,7 @@ def _is_settled(run: _Run, cell: Cell) -> bool:
 def _measure(run: _Run, cell: Cell) -> None:
     """Measures a cell in its folder, or writes down why it failed."""
     folder = run.folder.cell(cell.name)
-    images = run.shelf.images(cell.data)
+    images = run.bench.shelf.images(cell.data)
     asked = computation(cell, run.recipe.seed, images)
     if readable(folder / "cell.json") != asked:
         run.folder.require_same({}, {cell.name: asked})
@@ -224,7 +230,7 @@ def _measure(run: _Run, cell: Cell) -> None:
     (folder / "failed.json").unlink(missing_ok=True)
     try:
         keys = (images.split("/")[0], run.recipe.seed, asked.get("start", ""))
-        measure(run.bench, Work(cell, *keys, data=run.shelf.load(cell.data)))
+        measure(run.bench, Work(cell, *keys, data=run.bench.shelf.load(cell.data)))
     except Exception as error:
         if not _is_failure(error):
             raise
@@ -232,6 +238,8 @@ def _measure(run: _Run, cell: Cell) -> None:
         run.bench.listen(Message(f"{cell.name} failed: {text}", "warning"))
         failed = {"time": time.time(), "kind": type(error).__name__, "message": text}
         write_json(folder / "failed.json", failed)
+        if run.bench.helpers.ranks.size > 1:
+            raise  # nobody knows where the other processes are
 
 
 def _is_failure(error: Exception) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from dd_core.datasets import split_per_class
 from dd_core.errors import RunError
-from dd_core.evaluation.search import held_out_per_class, search_architectures
+from dd_core.evaluation.search import search_architectures
 from dd_core.evaluation.search_result import ArchitectureSearch
 from dd_core.events import Message
 from dd_recipes.phases import Bench, SmallSet, make_set
 from dd_recipes.runfiles import key_of
 from dd_recipes.runfolder import waiting
-from dd_recipes.work import Work
+from dd_recipes.work import Work, training_images
 
 __all__ = ["also", "measure_search"]
 
@@ -28,9 +27,7 @@ def measure_search(bench: Bench, work: Work) -> tuple[SmallSet, ArchitectureSear
         RunError: All networks reach the same accuracy, so that there is no ranking.
     """
     cell, data, search = work.cell, work.data, work.cell.search
-    rest, _ = split_per_class(
-        data.train, held_out_per_class(data.train, search.held_out), bench.seed
-    )
+    rest = training_images(cell, data.train, bench.seed)
     small = make_set(bench, replace(work, data=replace(data, train=rest)))
     whole = search.whole(cell.students)
     folder = bench.folder.path / "whole" / key_of({"images": work.made_of, "students": repr(whole)})

@@ -36,7 +36,7 @@ class Shelf:
     def missing(self, source: DataSource) -> str:
         """Why a data set cannot be read and how to get it, by a look at its folder; or nothing."""
         try:
-            found = find_data(source, self._root(source))
+            found = find_data(source, self.root_of(source))
         except DataError as error:
             return str(error)
         return "" if found.state == "found" else found.problem
@@ -47,13 +47,14 @@ class Shelf:
         Raises:
             DataError: It cannot be read.
         """
-        data = self._kept.pop(source, None) or load_data(source, self._root(source), self.listen)
+        data = self._kept.pop(source, None) or load_data(source, self.root_of(source), self.listen)
         self._kept[source] = data  # the last one used stands last
         while len(self._kept) > 1 and sum(map(_in_memory, self._kept.values())) > _KEPT_BYTES:
             del self._kept[next(iter(self._kept))]
         return data
 
-    def _root(self, source: DataSource) -> Path | None:
+    def root_of(self, source: DataSource) -> Path | None:
+        """The folder of the data sets, for this one."""
         return None if self.mixed and source.source == "embedded" else self.root
 
     def known(self, source: DataSource) -> str | None:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dd_core.images import ImageData
+from dd_core.datasets import split_per_class
+from dd_core.evaluation.search import held_out_per_class
+from dd_core.images import ImageData, LabeledImages
 from dd_recipes.recipe import Cell
 from dd_recipes.runfiles import key_of
 
-__all__ = ["Keys", "Work"]
+__all__ = ["Keys", "Work", "training_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +81,11 @@ class Work(Keys):
     """
 
     data: ImageData
+
+
+def training_images(cell: Cell, train: LabeledImages, seed: int) -> LabeledImages:
+    """What a cell's small set is made of: the training images, but for those a search holds out."""
+    if cell.measure != "search":
+        return train
+    rest, _ = split_per_class(train, held_out_per_class(train, cell.search.held_out), seed)
+    return rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -56,13 +57,19 @@ def reproduce(
     RECIPE is a name from 'list', or a .toml file. The run folder receives settings, log,
     distilled sets, figures and report; the same command again goes on where the run was. A cell
     that fails does not stop the others.
+
+    Started by torchrun (torchrun --nproc-per-node N -m dd_recipes reproduce ...), N processes
+    share the classes of each distillation, each with a GPU of its own where there are GPUs.
     """
     if cluster_options and cluster is None:
         raise click.UsageError("--cluster-option has no effect without --cluster.")
+    if _helps_another(alone=jobs == 1 and cluster is None):
+        return
     refuse_without_data(options["recipe"], options["overrides"], data, out)
 
     from rich.console import Console
 
+    from dd_recipes.helpers import joined
     from dd_recipes.progress import showing
     from dd_recipes.runner import Hardware
     from dd_recipes.runner import reproduce as run
@@ -77,12 +84,12 @@ def reproduce(
         shared = jobs > 1 or cluster is not None
         if shared and _run_shared(jobs, folder, began, cluster, cluster_options) == _STOPPED:
             raise KeyboardInterrupt
-        with showing(log) as listen:
+        with showing(log) as listen, joined() as helpers:
             results = run(
                 recipe, folder, data_root=data, listen=listen,
                 command=["dd-recipes", *sys.argv[1:]],
                 hardware=Hardware(device, precision, compile), cells=cells, rerun=rerun,
-                began=began if shared else None,
+                began=began if shared else None, helpers=helpers,
             )  # fmt: skip
         if worker is None:
             finish(results, folder, as_json=as_json)
@@ -91,6 +98,29 @@ def reproduce(
         command = "the same command without --rerun" if rerun else "the same command"
         click.echo(f"failed: {', '.join(failed)}; {command} tries them again", err=True)
         raise SystemExit(1)
+
+
+def _helps_another(*, alone: bool) -> bool:
+    """Whether torchrun started this process beside another, which it has then helped.
+
+    Args:
+        alone: Whether the command starts no processes of its own.
+
+    Raises:
+        click.UsageError: Both start processes.
+    """
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started > 1 and not alone:
+        raise click.UsageError(
+            "--jobs and --cluster start processes of their own, and torchrun has started "
+            f"{started}; leave them out, or torchrun."
+        )
+    if started == 1 or os.environ.get("RANK", "0") == "0":
+        return False
+    from dd_recipes.helpers import joined
+
+    with joined():
+        return True
 
 
 def _run_shared(
