@@ -49,7 +49,14 @@ def test_a_failed_cell_ends_the_run_and_its_processes(
     tiny_arguments: list[str], tmp_path: Path
 ) -> None:
     """After an error nobody knows what the other process waits for."""
-    wild = ["--set", "cells.dm.distill.objectives.dm.weight=1e38", "--cells", "dm", "--cells", "ncfm"]
+    wild = [
+        "--set",
+        "cells.dm.distill.objectives.dm.weight=1e38",
+        "--cells",
+        "dm",
+        "--cells",
+        "ncfm",
+    ]
     done = torchrun([*tiny_arguments, *wild, "--out", str(tmp_path / "run")])
     assert done.returncode != 0
     assert "is not finite" in done.stderr
