@@ -4,6 +4,7 @@ import json
 import math
 import statistics
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,12 @@ def test_claims_are_judged_by_what_was_measured() -> None:
     assert over_failed.word == "not measured"
     alone = replace(results, references=(), claims=CLAIMS[1:2])
     assert alone.verdicts[0][1].word == "not measured"
+
+
+@pytest.mark.parametrize("changed", [{"budget": "cpu"}, {"changed": ("synthetic.ipc",)}])
+def test_claims_of_full_runs_are_not_judged_by_others(changed: dict[str, Any]) -> None:
+    for _, verdict in replace(RESULTS, claims=CLAIMS[:2], **changed).verdicts:
+        assert verdict.word == "not comparable" and verdict.difference in (20.0, 9.0)
 
 
 def test_seconds_add_up_and_shared_sets_count_once() -> None:

@@ -103,23 +103,23 @@ class Results:
         cell = rows.get(claim.cell)
         if cell is None:
             return judge_claim(claim.difference, None, None)
-        published = claim.against.partition(":")[0] == "references"
         against: Sample | None
-        if published:
+        if claim.against.partition(":")[0] == "references":
             against = self._reference(cell, claim.against.partition(":")[2])
         else:
             other = rows.get(claim.against)
             against = other.sample if other is not None else None
         return judge_claim(
             claim.difference, cell.sample, against, unit=cell.unit, sense=claim.sense,
-            reason=self._incomparable(published=published),
+            reason=self._incomparable,
         )  # fmt: skip
 
-    def _incomparable(self, *, published: bool) -> str:
-        """Why a claim cannot be judged: two cells at the cpu budget are alike, and can be."""
-        if self.budget == "smoke" or (self.budget != "full" and published):
+    @property
+    def _incomparable(self) -> str:
+        """Why a claim, which is of full runs, cannot be judged; or nothing."""
+        if self.budget != "full":
             return f"{self.budget} budget"
-        return "changed by --set" if self.changed and published else ""
+        return "changed by --set" if self.changed else ""
 
     def _reference(self, cell: Row, row: str) -> Sample | None:
         """The published value of a row in the cell's column; of no row, the best one."""
