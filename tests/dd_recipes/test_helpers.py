@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dd_core import DistilledSet
+from dd_core import DistilledSet, Ranks
+from dd_recipes.helpers import Helpers, joined
+from dd_recipes.recipe import Recipe
 from dd_recipes.results import Results
+from dd_recipes.runner import reproduce
 
 
 def torchrun(arguments: Sequence[str], processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -45,23 +48,34 @@ def test_two_processes_give_the_sets_of_one(
         torch.testing.assert_close(ours, alone, atol=1e-5, rtol=1e-4)
 
 
-def test_a_failed_cell_ends_the_run_and_its_processes(
+def test_a_failed_distillation_ends_the_run_with_a_report(
     tiny_arguments: list[str], tmp_path: Path
 ) -> None:
     """After an error nobody knows what the other process waits for."""
-    wild = [
-        "--set",
-        "cells.dm.distill.objectives.dm.weight=1e38",
-        "--cells",
-        "dm",
-        "--cells",
-        "ncfm",
-    ]
-    done = torchrun([*tiny_arguments, *wild, "--out", str(tmp_path / "run")])
+    wild = ["--set", "cells.dm.distill.objectives.dm.weight=1e38"]
+    cells = ["--cells", "random-real", "--cells", "dm", "--cells", "ncfm"]
+    done = torchrun([*tiny_arguments, *wild, *cells, "--out", str(tmp_path / "run"), "--json"])
     assert done.returncode != 0
-    assert "is not finite" in done.stderr
-    assert (tmp_path / "run" / "cells" / "dm" / "failed.json").exists()
-    assert not (tmp_path / "run" / "cells" / "ncfm" / "measured.json").exists()
+    assert "is not finite" in done.stderr and "the run ends here" in done.stderr
+    rows = {row["name"]: row["status"] for row in json.loads(done.stdout)["rows"]}
+    assert rows["random-real"] == "done" and rows["dm"] == "failed" and rows["ncfm"] == "missing"
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_more_processes_than_classes_are_refused_before_a_pool_is_trained(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    helpers = Helpers(Ranks(0, 11))
+    results = reproduce(tiny, tmp_path / "run", cells=["ncfm"], helpers=helpers)
+    (failed,) = results.failed
+    assert "there are 11 processes for 10 classes" in failed.note
+    assert not list((tmp_path / "run" / "pools").glob("*"))
+
+
+def test_other_launchers_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with joined() as helpers:
+        assert helpers is not None and helpers.ranks.size == 1 and not helpers.lost
 
 
 @pytest.mark.parametrize("option", [["--jobs", "2"], ["--cluster", "local"]])

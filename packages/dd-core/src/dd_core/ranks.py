@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,8 +15,6 @@ from torch import Tensor
 from dd_core.errors import SettingsError
 
 __all__ = ["Ranks", "join_ranks"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +72,7 @@ class Ranks:
         """Whether the flag is set on some process; the same answer on each."""
         if self.size == 1:
             return flag
-        device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-        return bool(self.sum(torch.tensor(float(flag), device=device)).item())
+        return bool(self.sum(torch.tensor(float(flag))).item())
 
     def gather(self, tensor: Tensor) -> Tensor:
         """Tensors of all processes' classes in the order of the classes, on each process.
@@ -90,16 +86,6 @@ class Ranks:
         dist.all_gather_object(parts, tensor.detach().cpu())
         return torch.cat([part for part in parts if part is not None]).to(tensor.device)
 
-    def broadcast(self, value: T) -> T:
-        """The first process's value, on all processes; of what `pickle` can hold."""
-        if self.size == 1:
-            return value
-        values: list[T] = [value]
-        cuda = dist.get_backend() == "nccl"
-        device = torch.device("cuda", torch.cuda.current_device()) if cuda else None
-        dist.broadcast_object_list(values, src=0, device=device)
-        return values[0]
-
     def barrier(self) -> None:
         """Waits until all processes are here."""
         if self.size > 1:
@@ -110,8 +96,8 @@ class Ranks:
 def join_ranks(*, timeout_seconds: float = 600.0) -> Iterator[Ranks]:
     """Joins the processes that torchrun started; alone where it started none.
 
-    NCCL is used where there are CUDA devices, each process taking the device of its local rank,
-    and Gloo otherwise.
+    Tensors on CUDA devices are exchanged by NCCL, each process taking the device of its local
+    rank, and others by Gloo.
 
     Args:
         timeout_seconds: How long a process waits for one that does not answer.
@@ -127,9 +113,16 @@ def join_ranks(*, timeout_seconds: float = 600.0) -> Iterator[Ranks]:
         return
     cuda = torch.cuda.is_available()
     if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        number = int(os.environ.get("LOCAL_RANK", "0"))
+        if number >= torch.cuda.device_count():
+            raise SettingsError(
+                f"there is no CUDA device for process {number} of this machine, which has "
+                f"{torch.cuda.device_count()}; start as many processes as it has devices "
+                "(torchrun --nproc-per-node), or hide them (CUDA_VISIBLE_DEVICES='')."
+            )
+        torch.cuda.set_device(number)
     timeout = timedelta(seconds=timeout_seconds)
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=timeout)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=timeout)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size())
     finally:

@@ -13,13 +13,19 @@ from typing import IO
 
 import click
 
-__all__ = ["BEGAN", "run_jobs"]
+__all__ = ["BEGAN", "is_torchrun", "run_jobs"]
 
 BEGAN = "DD_RECIPES_BEGAN"
 """Environment variable that tells the processes of one command when it began."""
 
 _GRACE_SECONDS = 10.0
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def is_torchrun() -> bool:
+    """Whether torchrun started this process as one of several."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return several and "TORCHELASTIC_RUN_ID" in os.environ  # others set WORLD_SIZE too
 
 
 def run_jobs(

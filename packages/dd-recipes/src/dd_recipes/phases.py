@@ -188,6 +188,8 @@ def _unlabelled(bench: Bench, work: Work) -> tuple[DistilledSet, dict[str, Any]]
     chosen: dict[str, Any] = {"seconds": None, "losses": {}}
     if cell.kind == "random":
         return select_random(images, cell.synthetic, seed=bench.seed), chosen
+    if cell.kind == "distill":
+        bench.helpers.ranks.share(images.n_classes)  # refuses too many before a pool is trained
     pool = _pool(bench, work) if cell.looks_through_pool else None
     if cell.kind == "distill":
         return _distilled(bench, work, pool)

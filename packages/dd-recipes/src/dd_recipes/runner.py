@@ -117,7 +117,7 @@ def reproduce(
             that failed, or were computed anew, since then are left alone. By default what
             `dd_recipes.jobs.run_jobs` told this process, or now.
         helpers: Other processes, which share the distillations; from `dd_recipes.helpers.joined`.
-            With them a cell that fails ends the run.
+            With them the run ends where a distillation fails.
 
     Returns:
         The measurements so far, also of earlier runs in the folder. `Results.failed` are cells
@@ -178,12 +178,25 @@ def _cells(run: _Run) -> Results:
     complete = [cell.name for cell in cells if run.is_done(cell)]
     if complete and len(complete) < len(cells):
         listen(Message(f"already complete: {', '.join(complete)}"))
-    passed_over = [cell for cell in cells if not _attempt(run, cell)]
-    for cell in passed_over:
-        if not _attempt(run, cell):
-            listen(Message(f"{cell.name} is being measured by another process"))
-            run.elsewhere.add(cell.name)
+    for cell in _attempt_all(run, _attempt_all(run, cells)):
+        listen(Message(f"{cell.name} is being measured by another process"))
+        run.elsewhere.add(cell.name)
     return _store_results(run)
+
+
+def _attempt_all(run: _Run, cells: Sequence[Cell]) -> list[Cell]:
+    """Measures cells as far as they are still to do; returns those that another process holds."""
+    passed_over = []
+    for cell in cells:
+        if run.bench.helpers.lost:
+            text = (
+                "the run ends here: after an error nobody knows what the other processes wait for"
+            )
+            run.bench.listen(Message(text, "warning"))
+            return []
+        if not _attempt(run, cell):
+            passed_over.append(cell)
+    return passed_over
 
 
 def _now(run: _Run) -> Iterator[Cell]:
@@ -238,8 +251,6 @@ def _measure(run: _Run, cell: Cell) -> None:
         run.bench.listen(Message(f"{cell.name} failed: {text}", "warning"))
         failed = {"time": time.time(), "kind": type(error).__name__, "message": text}
         write_json(folder / "failed.json", failed)
-        if run.bench.helpers.ranks.size > 1:
-            raise  # nobody knows where the other processes are
 
 
 def _is_failure(error: Exception) -> bool:

@@ -16,6 +16,7 @@ import click
 from dd_recipes.commands._finish import finish
 from dd_recipes.commands._options import hardware_options
 from dd_recipes.commands._recipe import cell_option, load, recipe_options
+from dd_recipes.jobs import is_torchrun
 
 if TYPE_CHECKING:
     from dd_recipes.recipe import Recipe
@@ -109,13 +110,14 @@ def _helps_another(*, alone: bool) -> bool:
     Raises:
         click.UsageError: Both start processes.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started > 1 and not alone:
+    if not is_torchrun():
+        return False
+    if not alone:
         raise click.UsageError(
             "--jobs and --cluster start processes of their own, and torchrun has started "
-            f"{started}; leave them out, or torchrun."
+            f"{os.environ['WORLD_SIZE']}; leave them out, or torchrun."
         )
-    if started == 1 or os.environ.get("RANK", "0") == "0":
+    if os.environ.get("RANK", "0") == "0":
         return False
     from dd_recipes.helpers import joined
 
