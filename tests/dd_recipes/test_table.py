@@ -117,9 +117,11 @@ def test_what_was_not_measured_says_why() -> None:
 
 def test_claims_and_budgets_are_shown() -> None:
     claim = Claim("NCFM is 11 points below real images.", "Section 4", "ncfm", "real", -11.4)
+    shown = "claim (Section 4): NCFM is 11 points below real images. Measured: "
+    assert shown + "holds" in printed(replace(ONE, claims=(claim,)), 200)
     text = printed(replace(ONE, claims=(claim,), budget="cpu"), 200)
     assert "A title (cpu budget)" in text
-    assert "claim (Section 4): NCFM is 11 points below real images. Measured: holds" in text
+    assert shown + "not comparable (cpu budget): -11.4 points" in text
 
 
 def test_speed_is_shown_with_its_unit() -> None:
