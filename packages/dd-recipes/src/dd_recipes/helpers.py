@@ -74,9 +74,9 @@ class Helpers:
     @contextmanager
     def called(self, call: Call) -> Iterator[Ranks]:
         """Has them compute a distillation; this process must do so meanwhile."""
+        self._at_work = True
         self._line.tell(call)
         self._line.wait()
-        self._at_work = True
         yield self.ranks
         self._at_work = False
 
