@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from dd_core.runtime import choose_runtime
+from dd_core.settings import DistillSettings
 from dd_core.training import total_steps
-from dd_recipes import plan
+from dd_recipes import pace, plan
 from dd_recipes.catalog import find
 from dd_recipes.cli import main
 from dd_recipes.find_data import Found
@@ -168,3 +169,22 @@ def test_missing_data_are_said_with_the_way_to_get_them(paces: dict[str, int]) -
     result = CliRunner().invoke(main, ["plan", "ncfm-fig5", "--data", "/nowhere"])
     assert result.exit_code == 0, result.output
     assert "missing" in result.output and "CIFAR-10 was not found" in result.output
+
+
+def test_what_classes_share_is_not_multiplied_by_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A machine on which psi takes 3 s an iteration, a class 0.5 s, and an image 0.01 s.
+    def takes(shape: Shape, settings: DistillSettings, _: object) -> float:
+        images = settings.batch_real + settings.synthetic.ipc
+        own = shape.n_classes * (0.5 + 0.01 * images)
+        draws = any("n_frequencies" in term.options for term in settings.objectives)
+        return own + (3.0 if draws else 0.0)
+
+    monkeypatch.setattr(pace, "_pace", takes)
+    for recipe, cell in (("ncfm-fig6", "frequencies-1024"), ("ddm-cifar10", "cifar10-ipc10-dm")):
+        cells = load_recipe(find(recipe), budget="full").cells
+        settings = next(each.distill for each in cells if each.name == cell)
+        assert settings is not None
+        shape = Shape(cells[0].network, channels=3, size=32, n_classes=10)
+        assert iteration_seconds(shape, settings, PLAIN) == pytest.approx(
+            takes(shape, settings, PLAIN)
+        )

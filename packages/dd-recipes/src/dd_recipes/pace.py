@@ -120,7 +120,9 @@ def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime)
     """Seconds of one iteration of a distillation, from a trial with two classes.
 
     Where an extractor is held for k iterations, the trial goes through the k, so that the forward
-    pass of the real images is counted once for each.
+    pass of the real images is counted once for each. The frequencies are drawn for all classes
+    together; trials of one and of two classes with hardly any images tell what that takes, and
+    the rest grows with the classes.
 
     Args:
         shape: Extractor and images.
@@ -129,27 +131,40 @@ def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime)
     """
     few = replace(shape, n_classes=min(_CLASSES, shape.n_classes))
     synthetic = settings.synthetic
-    enough = max(settings.batch_real, synthetic.ipc * synthetic.factor**2)
-    images = blank_images(few, enough, random=True)
-    blended = settings.extractor == "blend"
-    pool = (
-        ExtractorPool.random(
-            few.network, channels=few.channels, size=few.size, n_classes=few.n_classes, count=1,
-            seed=0,
-        )
-        if blended
-        else None
-    )  # fmt: skip
     init = replace(synthetic, init="real", init_file="") if synthetic.init == "file" else synthetic
     trial = replace(settings, synthetic=init)
-    distiller = Distiller(images, trial, few.network, pool, seed=0, runtime=runtime)
-    cycle = settings.hold
+    pace, shared = _pace(few, trial, runtime), 0.0
+    if _shares_frequencies(settings):
+        least = replace(trial, batch_real=1, synthetic=replace(init, ipc=1))
+        one, two = (_pace(replace(shape, n_classes=n), least, runtime) for n in (1, 2))
+        shared = min(pace, max(0.0, 2 * one - two))
+    return shared + (pace - shared) * shape.n_classes / few.n_classes
+
+
+def _shares_frequencies(settings: DistillSettings) -> bool:
+    """Whether an iteration draws frequencies once for all classes, through psi or without."""
+    draws = any("n_frequencies" in term.options for term in settings.objectives)
+    return draws and settings.step == "joint" and settings.frequency_draws == "shared"
+
+
+def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:
+    """Seconds of an iteration on images of these classes, a mean over one cycle of ``hold``."""
+    synthetic = settings.synthetic
+    enough = max(settings.batch_real, synthetic.ipc * synthetic.factor**2)
+    images = blank_images(shape, enough, random=True)
+    pool = None
+    if settings.extractor == "blend":
+        pool = ExtractorPool.random(
+            shape.network, channels=shape.channels, size=shape.size, n_classes=shape.n_classes,
+            count=1, seed=0,
+        )  # fmt: skip
+    distiller = Distiller(images, settings, shape.network, pool, seed=0, runtime=runtime)
     distiller.step(0)
     clock = _Clock(runtime)
-    for iteration in range(1, cycle + 1):  # the last begins the next cycle, as step 0 did this one
+    for iteration in range(1, settings.hold + 1):  # the last begins the next cycle, as 0 did this
         distiller.step(iteration)
     clock.lap()
-    return clock.median() / cycle * shape.n_classes / few.n_classes
+    return clock.median() / settings.hold
 
 
 class _Clock:
