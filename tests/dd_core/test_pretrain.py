@@ -170,3 +170,55 @@ def test_batch_norm_learns_running_statistics(images, runtime, tmp_path, archite
     pool = pretrain_pool(images, network, settings, **options)
     name = next(n for n in pool.initial[0] if n.endswith("running_mean"))
     assert not pool.initial[0][name].any() and pool.trained[0][name].all()
+
+
+def test_networks_as_one_are_those_that_are_trained_one_by_one(
+    images, network, runtime, tmp_path, monkeypatch
+):
+    settings = replace(QUICK, networks=3, epochs=1)
+    options = {"seed": 0, "runtime": runtime}
+    one = pretrain_pool(images, network, settings, folder=tmp_path / "one", **options)
+    monkeypatch.setattr("dd_core.pretrain.computes_as_one", lambda runtime: True)
+    for workers in (2, 3):
+        folder = tmp_path / str(workers)
+        found = pretrain_pool(images, network, settings, folder=folder, workers=workers, **options)
+        assert not list(folder.glob("*.unfinished"))
+        for side in ("initial", "trained"):
+            for ours, theirs in zip(getattr(found, side), getattr(one, side), strict=True):
+                assert ours.keys() == theirs.keys()
+                for name, tensor in ours.items():
+                    torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-4)
+
+
+def test_a_pool_as_one_resumes_to_the_same_weights(images, network, runtime, tmp_path, monkeypatch):
+    monkeypatch.setattr("dd_core.pretrain.computes_as_one", lambda runtime: True)
+    settings = replace(QUICK, networks=3)
+    options = {"seed": 0, "runtime": runtime, "checkpoint_seconds": 0.0, "workers": 2}
+    whole = pretrain_pool(images, network, settings, folder=tmp_path / "whole", **options)
+    for stop_at in (5, 14, 22):
+
+        def listen(event, stop_at=stop_at):
+            if isinstance(event, PhaseAdvanced) and event.done >= stop_at:
+                raise Stop
+
+        with pytest.raises(Stop):
+            pretrain_pool(
+                images, network, settings, folder=tmp_path / "parts", listen=listen, **options
+            )
+    parts = pretrain_pool(images, network, settings, folder=tmp_path / "parts", **options)
+    assert parts.fingerprint() == whole.fingerprint()
+
+
+def test_a_trial_decides_how_many_networks_are_one(images, network, runtime, tmp_path, monkeypatch):
+    tried = []
+
+    def seconds(stack, optimizer, data, settings, *, seeds, runtime):
+        tried.append(stack.copies)
+        return float(stack.copies)
+
+    monkeypatch.setattr("dd_core.pretrain.computes_as_one", lambda runtime: True)
+    monkeypatch.setattr("dd_core.pretrain.step_seconds", seconds)
+    monkeypatch.setattr("dd_core.together._WORTH_A_TRIAL", 10)
+    options = {"folder": tmp_path, "seed": 0, "runtime": runtime, "workers": "auto"}
+    assert len(pretrain_pool(images, network, QUICK, **options)) == 2
+    assert tried == [2, 1]

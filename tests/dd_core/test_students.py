@@ -363,3 +363,91 @@ def test_side_by_side_resumes_to_the_same_bits(data, test_images, network, runti
             )
     again = evaluate(data, test_images, network, settings, folder=tmp_path / "r", **options)
     assert again.last == whole.last and again.curves == whole.curves
+
+
+@pytest.fixture
+def as_one(monkeypatch):
+    """Students at a time are one network, as on a GPU."""
+    monkeypatch.setattr("dd_core.evaluation.students.computes_as_one", lambda runtime: True)
+
+
+@pytest.mark.parametrize("workers", [2, 3, 9])
+def test_students_as_one_network_reach_what_they_reach_one_by_one(
+    data, test_images, network, runtime, tmp_path, monkeypatch, workers
+):
+    settings = replace(
+        QUICK,
+        students=3,
+        cutmix=0.5,
+        augmentation="flip_color_crop/scale/rotate_cutout",
+        optimizer="sgd",
+        learning_rate=1e-3,
+    )  # Adam would make steps of rounding
+    options = {"seed": 0, "runtime": runtime, "workers": workers}
+
+    def close(a, b):  # a step in which rounding tips an image over
+        return all(abs(x - y) <= 100 * 2 / len(test_images) for x, y in zip(a, b, strict=True))
+
+    one = evaluate(
+        data, test_images, network, settings, folder=tmp_path / "one", seed=0, runtime=runtime,
+    )  # fmt: skip
+    monkeypatch.setattr("dd_core.evaluation.students.computes_as_one", lambda runtime: True)
+    together = evaluate(
+        data, test_images, network, settings, folder=tmp_path / "together",
+        **options,
+    )  # fmt: skip
+    assert close(together.last, one.last) and len(set(one.last)) > 1
+    for curve, other in zip(together.curves, one.curves, strict=True):
+        assert [epoch for epoch, _ in curve] == [epoch for epoch, _ in other]
+        assert close([a for _, a in curve], [a for _, a in other])
+    assert together.confusion.shape == one.confusion.shape
+    assert together.confusion.sum(2).tolist() == one.confusion.sum(2).tolist()
+    assert not list((tmp_path / "together").glob("*.unfinished"))
+    monkeypatch.setattr("dd_core.evaluation.students.computes_as_one", lambda runtime: False)
+    # The stored results are those of the students, whatever trained them.
+    again = evaluate(
+        data, test_images, network, settings, folder=tmp_path / "together", seed=0,
+        runtime=runtime,
+    )  # fmt: skip
+    assert again.last == together.last
+
+
+def test_students_as_one_network_resume_to_the_same_bits(
+    data, test_images, network, runtime, tmp_path, as_one
+):
+    settings = replace(QUICK, students=5)
+    options = {"seed": 0, "runtime": runtime, "checkpoint_seconds": 0.0, "workers": 2}
+    whole = evaluate(data, test_images, network, settings, folder=tmp_path / "w", **options)
+    for stop_at in (6, 17, 30, 52):
+
+        def stop(event, stop_at=stop_at):
+            if isinstance(event, PhaseAdvanced) and event.done >= stop_at:
+                raise Stop
+
+        with pytest.raises(Stop):
+            evaluate(
+                data, test_images, network, settings, folder=tmp_path / "r", listen=stop, **options
+            )
+    (tmp_path / "r" / "student_001.json").unlink(missing_ok=True)  # a kill between two records
+    again = evaluate(data, test_images, network, settings, folder=tmp_path / "r", **options)
+    assert again.last == whole.last and again.curves == whole.curves
+    assert (again.confusion == whole.confusion).all()
+
+
+def test_a_trial_decides_how_many_students_are_one_network(
+    data, test_images, network, runtime, tmp_path, as_one, monkeypatch
+):
+    tried = []
+
+    def seconds(students, optimizer, training, settings, *, seeds, runtime):
+        tried.append(students.copies)
+        assert len(seeds) == students.copies
+        return 1.0
+
+    monkeypatch.setattr("dd_core.evaluation.students.step_seconds", seconds)
+    monkeypatch.setattr("dd_core.together._WORTH_A_TRIAL", 10)
+    options = {"folder": tmp_path, "seed": 0, "runtime": runtime}
+    found = evaluate(data, test_images, network, replace(QUICK, students=3), **options)
+    assert tried == [3, 1] and found.n == 3
+    evaluate(data, test_images, network, replace(QUICK, students=3), **options)
+    assert tried == [3, 1]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dd_core import NonFiniteError, PretrainSettings, StudentSettings
-from dd_core.networks import build_network
+from dd_core.networks import build_network, stack_networks, unstack_network
 from dd_core.training import (
     TrainingSet,
     _batch_of_stream,
@@ -72,7 +72,7 @@ def run(images, network, runtime, tmp_path, stop_at=None, name="state", limits=Q
 
     data = TrainingSet(images.pixels, images.labels, images.mean, images.std)
     facts = train(
-        model, optimizer, data, limits, seed=0, runtime=runtime, state=tmp_path / name,
+        model, optimizer, data, limits, seeds=[0], runtime=runtime, state=tmp_path / name,
         key="k", checkpoint_seconds=0.0, after_step=after_step,
     )  # fmt: skip
     return model, facts, rates
@@ -81,7 +81,7 @@ def run(images, network, runtime, tmp_path, stop_at=None, name="state", limits=Q
 def test_it_learns(images, test_images, network, runtime, tmp_path):
     limits = replace(QUICK, epochs=40, augmentation="none", cutmix=0.0)
     model, _, _ = run(images, network, runtime, tmp_path, limits=limits)
-    counts = confusion_of(model, test_images, runtime)
+    counts, *_ = confusion_of(model, test_images, runtime)
     assert counts.trace() > 0.9 * len(test_images)
 
 
@@ -134,7 +134,7 @@ def test_confusion_counts_images_by_true_and_predicted_class(test_images, runtim
 
     counts = confusion_of(FromLabel(), test_images, runtime)
     sizes = test_images.class_counts.tolist()
-    assert counts.tolist() == [[0, sizes[0], 0], [0, sizes[1], 0], [0, 0, sizes[2]]]
+    assert counts.tolist() == [[[0, sizes[0], 0], [0, sizes[1], 0], [0, 0, sizes[2]]]]
 
 
 def test_confusion_leaves_the_mode_as_it_was(images, test_images, network, runtime):
@@ -146,3 +146,61 @@ def test_confusion_leaves_the_mode_as_it_was(images, test_images, network, runti
 
 def test_students_and_pretraining_fit_the_protocol():
     assert total_steps(10, StudentSettings(epochs=3, batch_size=5)) == 6
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_networks_as_one_take_the_steps_that_each_takes_alone(
+    soft, images, network, runtime, tmp_path
+):
+    """Batches, augmentation, CutMix, losses and rates: all weights after six steps."""
+    limits = StudentSettings(
+        steps=6, batch_size=16, learning_rate=0.05, milestones=(0.5,), gamma=0.1, cutmix=0.7,
+        augmentation="flip_color_crop/scale/rotate_cutout",
+    )  # fmt: skip
+    labels = torch.nn.functional.one_hot(images.labels, 3) * 0.8 + 0.1 if soft else images.labels
+    data = TrainingSet(images.pixels, labels, images.mean, images.std)
+    losses: dict[int, list] = {}
+
+    def trained(model, seeds, name):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-3)
+        losses[name] = []
+        train(
+            model, optimizer, data, limits, seeds=seeds, runtime=runtime,
+            state=tmp_path / str(name), key="k", checkpoint_seconds=9e9,
+            after_step=lambda step, loss, facts: losses[name].append(loss),
+        )  # fmt: skip
+        return model
+
+    def fresh():
+        return [build_network(network, channels=1, size=16, n_classes=3, seed=n) for n in range(3)]
+
+    alone = [trained(model, [7 + n], n) for n, model in enumerate(fresh())]
+    together = fresh()
+    unstack_network(trained(stack_networks(together), [7, 8, 9], 99), together)
+    for model, other in zip(together, alone, strict=True):
+        for a, b in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+    each = torch.stack([torch.cat(losses[n]) for n in range(3)], 1)
+    torch.testing.assert_close(torch.stack(losses[99]), each, rtol=1e-4, atol=1e-5)
+    assert (each[:, 0] != each[:, 1]).all()
+
+
+def test_confusion_of_networks_as_one_is_that_of_each(test_images, network, runtime):
+    models = [build_network(network, channels=1, size=16, n_classes=3, seed=n) for n in range(3)]
+    each = torch.cat([confusion_of(model, test_images, runtime) for model in models])
+    assert torch.equal(confusion_of(stack_networks(models), test_images, runtime), each)
+    assert len({tuple(counts.flatten().tolist()) for counts in each}) > 1
+
+
+def test_a_loss_that_is_not_finite_in_one_network_stops_all(images, network, runtime, tmp_path):
+    models = [build_network(network, channels=1, size=16, n_classes=3, seed=n) for n in range(2)]
+    with torch.no_grad():
+        models[1].classifier.bias.fill_(float("inf"))
+    model = stack_networks(models)
+    data = TrainingSet(images.pixels, images.labels, images.mean, images.std)
+    with pytest.raises(NonFiniteError, match="training loss is nan at step 0"):
+        train(
+            model, torch.optim.SGD(model.parameters()), data, QUICK, seeds=[0, 1],
+            runtime=runtime, state=tmp_path / "state", key="k", checkpoint_seconds=9e9,
+            after_step=lambda *_: None,
+        )  # fmt: skip

@@ -104,19 +104,28 @@ class Augmentation:
                 )
         return cls("flip" in parts, "color" in parts, geometry, "cutout" in parts)
 
-    def draw(self, groups: int, size: int, generator: torch.Generator) -> Draw:
+    def draw(
+        self,
+        groups: int,
+        size: int,
+        generator: torch.Generator,
+        device: torch.device | str = "cpu",
+    ) -> Draw:
         """Draws parameters for G groups; the choice among geometries is one for all groups.
 
         Args:
             groups: G, such as the number of classes, or of images.
             size: Height and width of the images.
-            generator: A generator on the CPU.
+            generator: A generator on the CPU, whatever the device: the draws are the same.
+            device: Where the parameters are put. What is drawn is a few numbers a group; the
+                matrices and masks that they mean are made on the device.
         """
         if self.one_of:
-            return self._draw_one_of(groups, size, generator)
+            return self._draw_one_of(groups, size, generator, device)
 
         def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return torch.rand(groups, *shape, generator=generator) * (high - low) + low
+            drawn = torch.rand(groups, *shape, generator=generator) * (high - low) + low
+            return drawn.to(device)
 
         rows = columns = color = angle = mask = None
         flipped = uniform(0, 1) < 0.5 if self.flip else None
@@ -128,6 +137,7 @@ class Augmentation:
                 case "crop":
                     reach = int(size * _CROP + 0.5)
                     shift = torch.randint(-reach, reach + 1, (2, groups), generator=generator)
+                    shift = shift.to(device)
                     rows, columns = _shift_matrix(shift[0], size), _shift_matrix(shift[1], size)
                 case "scale":
                     rows = _scale_matrix(uniform(1 / _SCALE, _SCALE), size)
@@ -138,23 +148,25 @@ class Augmentation:
             mirror = _mirror_matrix(flipped, size)
             columns = mirror if columns is None else columns @ mirror
         if self.cutout:
-            mask = _cutout_mask(groups, size, generator)
+            mask = _cutout_mask(groups, size, generator, device)
         return Draw(color, rows, columns, angle, mask)
 
-    def _draw_one_of(self, groups: int, size: int, generator: torch.Generator) -> Draw:
+    def _draw_one_of(
+        self, groups: int, size: int, generator: torch.Generator, device: torch.device | str
+    ) -> Draw:
         """One of the alternatives for each group; the others do nothing to it."""
-        chosen = torch.randint(len(self.one_of), (groups,), generator=generator)
-        identity = torch.eye(size).expand(groups, size, size)
+        chosen = torch.randint(len(self.one_of), (groups,), generator=generator).to(device)
+        identity = torch.eye(size, device=device).expand(groups, size, size)
         neutral = {
-            "color": torch.tensor([0.0, 1.0, 1.0]).expand(groups, 3),
+            "color": torch.tensor([0.0, 1.0, 1.0], device=device).expand(groups, 3),
             "rows": identity,
             "columns": identity,
-            "angle": torch.zeros(groups),
-            "mask": torch.ones(groups, size, size),
+            "angle": torch.zeros(groups, device=device),
+            "mask": torch.ones(groups, size, size, device=device),
         }
         parameters: dict[str, Tensor] = {}
         for number, kind in enumerate(self.one_of):
-            drawn = Augmentation.parse(kind).draw(groups, size, generator)
+            drawn = Augmentation.parse(kind).draw(groups, size, generator, device)
             taken = chosen == number
             for field in fields(drawn):
                 value = getattr(drawn, field.name)
@@ -239,27 +251,29 @@ def _rotate(x: Tensor, angle: Tensor) -> Tensor:
 
 def _shift_matrix(shift: Tensor, size: int) -> Tensor:
     """Output position i reads input position i + shift; zero beyond the border."""
-    index = torch.arange(size)
+    index = torch.arange(size, device=shift.device)
     return (index == index[:, None] + shift[:, None, None]).float()
 
 
 def _mirror_matrix(flipped: Tensor, size: int) -> Tensor:
-    identity = torch.eye(size)
+    identity = torch.eye(size, device=flipped.device)
     return torch.where(flipped[:, None, None], identity.flip(1), identity)
 
 
 def _scale_matrix(ratio: Tensor, size: int) -> Tensor:
     """Bilinear resampling about the centre; output position i reads at ratio * its offset."""
-    index = torch.arange(size, dtype=torch.float32)
+    index = torch.arange(size, dtype=torch.float32, device=ratio.device)
     centre = (size - 1) / 2
     position = (index[:, None] - centre) * ratio[:, None, None] + centre
     return (1 - (position - index).abs()).clamp(min=0)
 
 
-def _cutout_mask(groups: int, size: int, generator: torch.Generator) -> Tensor:
+def _cutout_mask(
+    groups: int, size: int, generator: torch.Generator, device: torch.device | str
+) -> Tensor:
     hole = int(size * _CUTOUT + 0.5)
     start = torch.randint(0, size + 1 - hole % 2, (2, groups, 1), generator=generator) - hole // 2
-    index = torch.arange(size)
+    start, index = start.to(device), torch.arange(size, device=device)
     rows, columns = ((index >= s) & (index < s + hole) for s in start)
     inside = rows[:, :, None] & columns[:, None, :]
     return torch.logical_not(inside).float()

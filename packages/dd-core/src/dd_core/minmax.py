@@ -255,7 +255,7 @@ class Distiller:
         self._real = {}
         self.extractor.draw(number)
         device = self.runtime.device
-        self._draw = self._draws(generator(self.seed, "augmentation", number)).to(device)
+        self._draw = self._draws(generator(self.seed, "augmentation", number))
         n = self.settings.batch_real
         if self.settings.real_batches == "first":
             real, counts = self.images.first_batch(n, classes=self.classes)
@@ -391,13 +391,12 @@ class Distiller:
     def _calibration_draw(self, iteration: int) -> Draw:
         if not self.settings.calibration:
             return Draw()
-        return self._draws(generator(self.seed, "calibration", iteration)).to(self.runtime.device)
+        return self._draws(generator(self.seed, "calibration", iteration))
 
     def _draws(self, stream: torch.Generator) -> Draw:
         shared = self.settings.augmentation_draws == "shared"
-        return self._augmentation.draw(
-            1 if shared else self.images.n_classes, self.images.size, stream
-        )
+        groups = 1 if shared else self.images.n_classes
+        return self._augmentation.draw(groups, self.images.size, stream, self.runtime.device)
 
     def _own(self, start: int, stop: int) -> Tensor:
         """Pixels of consecutive classes of this rank."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from dd_core._arguments import as_instance, as_number, as_path, as_seed
+from dd_core._arguments import as_count, as_instance, as_number, as_path, as_seed
 from dd_core.checkpoint import fingerprint, load_state, save_state
 from dd_core.events import Listener, ignore
 from dd_core.extractors import (
@@ -21,11 +21,12 @@ from dd_core.extractors import (
     pool_manifest,
 )
 from dd_core.images import LabeledImages
-from dd_core.networks import network_for
+from dd_core.networks import Network, network_for, stack_networks, unstack_network
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, PretrainSettings
 from dd_core.side_by_side import count_workers, run_side_by_side
+from dd_core.together import computes_as_one, kept_choice, lot_of, lot_starts, step_seconds
 from dd_core.training import TrainingSet, total_steps, train, unfinished_progress
 
 __all__ = ["pretrain_pool"]
@@ -53,7 +54,8 @@ def pretrain_pool(
     Networks may be trained side by side, each with its share of the CPU threads. A network's
     result follows from the seed, its number and its threads, not from what runs beside it: two
     workers with one thread each give the bits that one worker with one thread gives. Other
-    numbers of threads change it by rounding.
+    numbers of threads change it by rounding, and so does a GPU that computes several networks as
+    one (`dd_core.networks.stack_networks`).
 
     Args:
         images: Real training images.
@@ -66,14 +68,16 @@ def pretrain_pool(
         listen: Receives events, in the thread of the caller.
         phase: Name of the phase in the events.
         checkpoint_seconds: Time between two stored states.
-        workers: Networks trained at a time, each with ``runtime.threads // workers`` threads;
-            ``auto`` takes one for each thread on the CPU, and 1 elsewhere.
+        workers: Networks trained at a time. On the CPU each has ``runtime.threads // workers``
+            threads, and ``auto`` takes one for each thread. On a GPU ``auto`` takes all, as many
+            as its memory holds, or 1, whichever is fastest in a trial of some steps; the folder
+            keeps what was chosen.
 
     Raises:
         CheckpointError: The folder belongs to other settings, or a file in it is damaged.
         NonFiniteError: A loss is NaN or infinite.
         SettingsError: An argument is of the wrong type or impossible, or ``workers`` is more than
-            1 for compiled networks.
+            1 for compiled networks on the CPU.
     """
     as_instance("images", images, LabeledImages)
     as_instance("network", network, NetworkSettings)
@@ -81,23 +85,32 @@ def pretrain_pool(
     as_instance("runtime", runtime, Runtime)
     folder, seed = as_path("folder", folder), as_seed(seed)
     checkpoint_seconds = as_number("checkpoint_seconds", checkpoint_seconds)
-    count_workers(workers, runtime, settings.networks)
+    together = 1
+    if not (as_one := computes_as_one(runtime)):
+        count_workers(workers, runtime, settings.networks)
+    elif workers != "auto":
+        together = min(as_count("workers", workers), settings.networks)
     images = images.to(runtime.device)
     trainer = _Trainer(
         images, network, settings, folder, seed, runtime, checkpoint_seconds,
         fingerprint(asdict(network), asdict(settings), seed, images.fingerprint(), runtime.dtype),
     )  # fmt: skip
+    if as_one and workers == "auto":
+        together = kept_choice(folder, trainer.key, settings.networks, trainer.steps, trainer.trial)
+    trainer = replace(trainer, together=together)
     done, seconds, missing = trainer.progress()
     progress = Phase(
         phase, settings.networks * trainer.steps, "step", listen, done=sum(done), seconds=seconds
     )
 
-    def report(number: int, step: int, loss: Tensor) -> None:
-        done[number] = step
+    def report(first: int, step: int, loss: Tensor) -> None:
+        for number in trainer.lot(first):
+            done[number] = step
         progress.advance(sum(done), {"loss": loss.item()} if progress.due() else None)
 
-    many = count_workers(workers, runtime, len(missing))
-    run_side_by_side(trainer.run, missing, many, report, threads=runtime.threads)
+    many = 1 if as_one else count_workers(workers, runtime, len(missing))
+    firsts = lot_starts(missing, together)
+    run_side_by_side(trainer.run, firsts, many, report, threads=runtime.threads)
     if missing:
         progress.finish()
     return ExtractorPool.load(folder)
@@ -105,7 +118,10 @@ def pretrain_pool(
 
 @dataclass(frozen=True)
 class _Trainer:
-    """Trains the networks of one pool, one a call, in any order and thread."""
+    """Trains the networks of one pool, a lot a call, in any order and thread.
+
+    A lot is ``together`` networks, one network for the device.
+    """
 
     images: LabeledImages
     network: NetworkSettings
@@ -115,6 +131,7 @@ class _Trainer:
     runtime: Runtime
     checkpoint_seconds: float
     key: str
+    together: int = 1
 
     @property
     def steps(self) -> int:
@@ -129,42 +146,71 @@ class _Trainer:
             if stored is not None:
                 steps, time = self.steps, float(stored[1]["seconds"])
             else:
-                steps, time = unfinished_progress(self._unfinished(number), key=self.key)
+                lot = self.lot(number // self.together * self.together)
+                steps, time = unfinished_progress(self._unfinished(lot), key=self.key)
+                time /= len(lot)
                 missing.append(number)
             done.append(steps)
             seconds += time
         return done, seconds, missing
 
-    def run(self, number: int, after_step: _AfterStep) -> None:
-        """Trains one network, from its stored state if there is one, and stores it."""
-        images, settings = self.images, self.settings
-        model = network_for(
-            images, self.network, generator(self.seed, "pool", number).initial_seed()
-        )
-        initial = {name: t.clone() for name, t in network_weights(model).items()}
-        model = model.to(self.runtime.device)
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
-        facts = train(
-            model, optimizer,
-            TrainingSet(images.pixels, images.labels, images.mean, images.std), settings,
-            seed=generator(self.seed, "pool training", number).initial_seed(),
-            runtime=self.runtime, state=self._unfinished(number), key=self.key,
-            checkpoint_seconds=self.checkpoint_seconds,
-            after_step=lambda step, loss, _: after_step(step, loss),
-        )  # fmt: skip
-        manifest = pool_manifest(images, self.network, settings.networks)
-        save_state(
-            network_file(self.folder, number),
-            join_sides(initial, network_weights(model)),
-            {"seconds": facts["seconds"], "pool": manifest},
-            key=self.key,
-        )
-        self._unfinished(number).unlink(missing_ok=True)
+    def lot(self, first: int) -> range:
+        """The networks that are trained with the first of their lot."""
+        return lot_of(first, self.together, self.settings.networks)
 
-    def _unfinished(self, number: int) -> Path:
-        return self.folder / f"network_{number:03d}.unfinished"
+    def run(self, first: int, after_step: _AfterStep) -> None:
+        """Trains one lot, from its stored state if there is one, and stores its networks."""
+        lot = self.lot(first)
+        models, stack, optimizer = self._begin(lot)
+        initial = [
+            {name: t.clone() for name, t in network_weights(model).items()} for model in models
+        ]
+        facts: dict[str, Any] = train(
+            stack, optimizer, self._data, self.settings, seeds=self._seeds(lot),
+            runtime=self.runtime, state=self._unfinished(lot), key=self.key,
+            checkpoint_seconds=self.checkpoint_seconds,
+            after_step=lambda step, losses, _: after_step(step, losses.mean()),
+        )  # fmt: skip
+        unstack_network(stack, models)
+        manifest = pool_manifest(self.images, self.network, self.settings.networks)
+        for number, before, model in zip(lot, initial, models, strict=True):
+            save_state(
+                network_file(self.folder, number),
+                join_sides(before, network_weights(model)),
+                {"seconds": facts["seconds"] / len(lot), "pool": manifest},
+                key=self.key,
+            )
+        self._unfinished(lot).unlink(missing_ok=True)
+
+    def trial(self, together: int) -> float:
+        """Seconds of a step of that many networks as one."""
+        lot = range(together)
+        _, stack, optimizer = self._begin(lot)
+        return step_seconds(
+            stack, optimizer, self._data, self.settings, seeds=self._seeds(lot),
+            runtime=self.runtime,
+        )  # fmt: skip
+
+    def _begin(self, lot: range) -> tuple[list[Network], Network, torch.optim.Optimizer]:
+        """Untrained networks on the CPU, the same as one on the device, and its optimiser."""
+        settings = self.settings
+        starts = [generator(self.seed, "pool", number).initial_seed() for number in lot]
+        models = [network_for(self.images, self.network, start) for start in starts]
+        stack = stack_networks(models).to(self.runtime.device)
+        optimizer = torch.optim.SGD(
+            stack.parameters(), lr=settings.learning_rate, momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )  # fmt: skip
+        return models, stack, optimizer
+
+    @property
+    def _data(self) -> TrainingSet:
+        images = self.images
+        return TrainingSet(images.pixels, images.labels, images.mean, images.std)
+
+    def _seeds(self, lot: range) -> list[int]:
+        return [generator(self.seed, "pool training", n).initial_seed() for n in lot]
+
+    def _unfinished(self, lot: range) -> Path:
+        last = f"-{lot[-1]:03d}" if len(lot) > 1 else ""
+        return self.folder / f"network_{lot[0]:03d}{last}.unfinished"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -94,7 +94,7 @@ def train(
     data: TrainingSet,
     settings: TrainingSettings,
     *,
-    seed: int,
+    seeds: Sequence[int],
     runtime: Runtime,
     state: Path,
     key: str,
@@ -107,26 +107,27 @@ def train(
     follows from the seed and the step alone.
 
     Args:
-        network: Returns logits; its parameters are trained. It is put in training mode.
+        network: Returns logits; its parameters are trained. It is put in training mode. With
+            several seeds it is as many networks side by side, as `stack_networks` makes it; each
+            sees batches of its own.
         optimizer: Over the network's parameters; its rate follows ``settings``.
         data: The training set; its labels are on the runtime's device.
         settings: Epochs, batch size, rate, milestones, augmentation, CutMix.
-        seed: Seed of order and augmentation.
+        seeds: Seed of order and augmentation of each network.
         runtime: Device and precision.
         state: File of the unfinished state; removed by the caller when its result is stored.
         key: What the state belongs to.
         checkpoint_seconds: Time between two states.
-        after_step: Called with the number of steps complete, the loss, and a dictionary of
-            JSON-able facts that is stored with the state.
+        after_step: Called with the number of steps complete, the loss of each network, and a
+            dictionary of JSON-able facts that is stored with the state.
 
     Returns:
         The facts; ``seconds`` among them is the time of all attempts.
 
     Raises:
-        NonFiniteError: The loss is NaN or infinite; the state before that step is stored.
+        NonFiniteError: A loss is NaN or infinite; the state before that step is stored.
     """
-    augmentation = Augmentation.parse(settings.augmentation)
-    batch = min(settings.batch_size, len(data))
+    batches = _Batches(data, settings, Augmentation.parse(settings.augmentation), tuple(seeds))
     steps = total_steps(len(data), settings)
     forward = runtime.optimize(network.train())
     facts: dict[str, object] = {"seconds": 0.0}
@@ -143,34 +144,27 @@ def train(
         save_state(state, {**network.state_dict(), **optimizer_tensors(optimizer)}, facts, key=key)
 
     for step in range(first, steps):
-        index = _batch_of_stream(step, batch, len(data), seed)
-        draws = generator(seed, "batch", step)
-        chosen = data.images[index.to(data.images.device)].to(data.labels.device)
-        images = normalize(chosen, data.mean, data.std)
-        draw = augmentation.draw(batch, images.shape[-1], draws).to(images.device)
-        images = apply(images[:, None], draw)[:, 0]
-        images, other, share = _cutmix(images, settings.cutmix, draws)
-        logits = forward(images.to(runtime.dtype))
-        labels = data.labels[index.to(data.labels.device)]
-        loss = share * F.cross_entropy(logits, labels)
-        if other is not None:
-            loss = loss + (1 - share) * F.cross_entropy(logits, labels[other])
+        parts = list(batches.of(step))
+        images = torch.cat([part.images for part in parts], 1)
+        logits = forward(images.to(runtime.dtype)).chunk(len(parts), 1)
+        losses = torch.stack([part.loss(each) for part, each in zip(parts, logits, strict=True)])
         looked = runtime.device.type == "cpu" or step % _GUARD_INTERVAL == 0
-        if looked and not torch.isfinite(loss):
+        if looked and not torch.isfinite(losses).all():
             if _finite(network):
                 save_now(step)
+            bad = losses[~torch.isfinite(losses)][0].item()
             raise NonFiniteError(
-                f"The training loss is {loss.item()} at step {step} of {steps}. No state after it "
+                f"The training loss is {bad} at step {step} of {steps}. No state after it "
                 "is stored; lower learning_rate, or use precision float32."
             )
         passed = sum(step >= milestone * steps for milestone in settings.milestones)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.gamma**passed
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        losses.sum().backward()
         optimizer.step()
         facts["seconds"] = earlier + time.perf_counter() - started
-        after_step(step + 1, loss.detach(), facts)
+        after_step(step + 1, losses.detach(), facts)
         if time.perf_counter() - saved_at > checkpoint_seconds and step + 1 < steps:
             if _finite(network):
                 save_now(step + 1)
@@ -183,23 +177,67 @@ def _finite(network: nn.Module) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in network.state_dict().values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """A batch of one network: its images, labels, and those that CutMix put into them."""
+
+    images: Tensor
+    labels: Tensor
+    others: Tensor | None
+    share: float
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Cross-entropy, that of the labels mixed as the images are."""
+        loss = self.share * F.cross_entropy(logits, self.labels)
+        if self.others is not None:
+            loss = loss + (1 - self.share) * F.cross_entropy(logits, self.others)
+        return loss
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches:
+    """The batches of networks that are trained in step, on the device of the labels."""
+
+    data: TrainingSet
+    settings: TrainingSettings
+    augmentation: Augmentation
+    seeds: tuple[int, ...]
+
+    def of(self, step: int) -> Iterator[_Batch]:
+        """One batch for each seed; all are read and normalised at once."""
+        data, batch = self.data, min(self.settings.batch_size, len(self.data))
+        index = torch.cat([_batch_of_stream(step, batch, len(data), seed) for seed in self.seeds])
+        chosen = data.images[index.to(data.images.device)].to(data.labels.device)
+        labels = data.labels[index.to(data.labels.device)].split(batch)
+        images = normalize(chosen, data.mean, data.std).split(batch)
+        for seed, x, own in zip(self.seeds, images, labels, strict=True):
+            draws = generator(seed, "batch", step)
+            draw = self.augmentation.draw(batch, x.shape[-1], draws, x.device)
+            augmented = apply(x[:, None], draw)[:, 0]
+            mixed, other, share = _cutmix(augmented, self.settings.cutmix, draws)
+            yield _Batch(mixed, own, None if other is None else own[other], share)
+
+
 @torch.no_grad()
 def confusion_of(network: nn.Module, images: LabeledImages, runtime: Runtime) -> Tensor:
     """How often an image of a class was taken for another, by the network in evaluation mode.
 
     Returns:
-        int64 of shape (n_classes, n_classes) on the CPU: rows are true classes, columns predicted.
+        int64 of shape (copies, n_classes, n_classes) on the CPU, copies being the networks that
+        are side by side in this one: rows are true classes, columns predicted.
     """
-    n, training = images.n_classes, network.training
-    counts = torch.zeros(n * n, dtype=torch.int64, device=runtime.device)
+    n, training, copies = images.n_classes, network.training, getattr(network, "copies", 1)
+    counts = torch.zeros(copies, n * n, dtype=torch.int64, device=runtime.device)
     network.eval()
-    for start in range(0, len(images), runtime.chunk_images):
-        part = slice(start, start + runtime.chunk_images)
-        x = normalize(images.take(part), images.mean, images.std)
-        predicted = network(x.to(runtime.dtype)).argmax(1)
-        counts += torch.bincount(images.labels[part] * n + predicted, minlength=n * n)
+    chunk = max(1, runtime.chunk_images // copies)
+    for start in range(0, len(images), chunk):
+        part = slice(start, start + chunk)
+        x = normalize(images.take(part), images.mean, images.std).to(runtime.dtype)
+        logits = network(x.repeat(1, copies, 1, 1))
+        for count, each in zip(counts, logits.chunk(copies, 1), strict=True):
+            count += torch.bincount(images.labels[part] * n + each.argmax(1), minlength=n * n)
     network.train(training)
-    return counts.view(n, n).cpu()
+    return counts.view(copies, n, n).cpu()
 
 
 def unfinished_progress(state: Path, *, key: str) -> tuple[int, float]:

@@ -87,7 +87,7 @@ def training_seconds(
     clock = _Clock(runtime)
     with tempfile.TemporaryDirectory() as folder:
         train(
-            network, optimizer, data, settings, seed=0, runtime=runtime,
+            network, optimizer, data, settings, seeds=[0], runtime=runtime,
             state=Path(folder) / "state", key="pace", checkpoint_seconds=1e9,
             after_step=lambda step, loss, facts: clock.lap(),
         )  # fmt: skip

@@ -12,17 +12,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dd_core._arguments import as_instance, as_path, as_seed
+from dd_core._arguments import as_count, as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
 from dd_core.checkpoint import fingerprint, load_record, locked, save_record
 from dd_core.errors import DataError
 from dd_core.events import Listener, ignore
 from dd_core.images import LabeledImages
-from dd_core.networks import network_for
+from dd_core.networks import Network, network_for, stack_networks
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
 from dd_core.side_by_side import count_workers, run_side_by_side
+from dd_core.together import computes_as_one, kept_choice, lot_of, lot_starts, step_seconds
 from dd_core.training import (
     TrainingSet,
     confusion_of,
@@ -129,7 +130,9 @@ def evaluate(
 
     On the CPU, students are trained side by side, each with its share of the threads. A student's
     result follows from the seed, its number and its threads, not from what runs beside it; other
-    numbers of threads or workers change it by rounding.
+    numbers of threads or workers change it by rounding. On a GPU, students are computed as one
+    network with a group for each (`dd_core.networks.stack_networks`), with the same result as one
+    by one but for rounding.
 
     Args:
         data: A distilled or selected set, or real images, such as a whole training set.
@@ -142,11 +145,13 @@ def evaluate(
         listen: Receives events.
         phase: Name of the phase in the events.
         checkpoint_seconds: Time between two stored states.
-        workers: Students at a time; ``auto`` is one for each thread on the CPU, and 1 elsewhere.
+        workers: Students at a time. ``auto`` is one for each thread on the CPU. On a GPU it is
+            all, as many as its memory holds, or 1, whichever is fastest in a trial of some steps;
+            the folder keeps what was chosen.
 
     Raises:
         SettingsError: An argument is of the wrong type, ``seed`` is negative, or ``workers`` is
-            more than 1 for compiled networks.
+            more than 1 for compiled networks on the CPU.
         DataError: The test images are of other classes, size or channels than the set.
         CheckpointError: The folder belongs to another evaluation, another process works in it, or
             a file in it is damaged.
@@ -158,7 +163,11 @@ def evaluate(
     if not isinstance(data, LabeledImages):
         as_instance("data", data, DistilledSet)
     _check_alike(data, as_instance("test", test, LabeledImages))
-    many = count_workers(workers, runtime, settings.students)
+    many, together = 1, 1
+    if not (as_one := computes_as_one(runtime)):
+        many = count_workers(workers, runtime, settings.students)
+    elif workers != "auto":
+        together = min(as_count("workers", workers), settings.students)
     key = fingerprint(
         asdict(network), asdict(settings), seed, runtime.dtype,
         replace(test, mean=data.mean, std=data.std).fingerprint(), data.fingerprint(),
@@ -169,7 +178,9 @@ def evaluate(
         network, settings, folder, seed, runtime, checkpoint_seconds, key,
     )  # fmt: skip
     with locked(folder):
-        return _evaluate(classroom, many, phase, listen)
+        if as_one and workers == "auto":
+            together = kept_choice(folder, key, settings.students, classroom.steps, classroom.trial)
+        return _evaluate(replace(classroom, together=together), many, phase, listen)
 
 
 def _training_set(
@@ -213,7 +224,10 @@ def _check_alike(data: DistilledSet | LabeledImages, test: LabeledImages) -> Non
 
 @dataclass(frozen=True)
 class _Classroom:
-    """Trains and tests the students of one evaluation, one a call, in any order and thread."""
+    """Trains and tests the students of one evaluation, a lot a call, in any order and thread.
+
+    A lot is ``together`` students, one network for the device.
+    """
 
     training: TrainingSet
     test: LabeledImages
@@ -224,6 +238,7 @@ class _Classroom:
     runtime: Runtime
     checkpoint_seconds: float
     key: str
+    together: int = 1
 
     @property
     def steps(self) -> int:
@@ -238,43 +253,76 @@ class _Classroom:
         """Steps and seconds of a student from earlier attempts."""
         if (stored := self.record(number)) is not None:
             return self.steps, float(str(stored["seconds"]))
-        return unfinished_progress(self._state(number), key=self.key)
+        lot = self.lot(number // self.together * self.together)
+        steps, seconds = unfinished_progress(self._state(lot), key=self.key)
+        return steps, seconds / len(lot)
 
-    def run(self, number: int, report: Callable[[int, Mapping[str, Tensor | float]], None]) -> None:
-        """Trains one student, from its stored state if there is one, and stores what it reached."""
-        settings = self.settings
-        start = generator(self.seed, "student", number).initial_seed()
-        student = network_for(self.test, self.network, start).to(self.runtime.device)
-        optimizer = _optimizer(student, settings)
+    def lot(self, first: int) -> range:
+        """The students that are trained with the first of their lot."""
+        return lot_of(first, self.together, self.settings.students)
+
+    def run(self, first: int, report: Callable[[int, Mapping[str, Tensor | float]], None]) -> None:
+        """Trains one lot, from its stored state if there is one, and stores what it reached."""
+        settings, lot = self.settings, self.lot(first)
+        students, optimizer = self._begin(lot)
         count = min(settings.evaluations, self.steps)
         moments = {round(self.steps * (i + 1) / count) for i in range(count)}
         shown: dict[str, Tensor | float] = {}
 
-        def after_step(step: int, loss: Tensor, facts: dict[str, object]) -> None:
+        def after_step(step: int, losses: Tensor, facts: dict[str, Any]) -> None:
             if step in moments:
-                counts = confusion_of(student, self.test, self.runtime)
-                shown["accuracy"] = 100 * int(counts.trace()) / len(self.test)
+                counts = confusion_of(students, self.test, self.runtime)
+                accuracies = [100 * int(each.trace()) / len(self.test) for each in counts]
                 epoch = step * min(settings.batch_size, len(self.training)) / len(self.training)
-                facts["curve"] = [*_curve(facts), [epoch, shown["accuracy"]]]
+                curves = facts.get("curves") or [facts.get("curve", []) for _ in lot]
+                facts["curves"] = [
+                    [*curve, [epoch, accuracy]]
+                    for curve, accuracy in zip(curves, accuracies, strict=True)
+                ]
+                shown["accuracy"] = statistics.fmean(accuracies)
                 if step == self.steps:
-                    facts["confusion"] = counts.tolist()
-            report(step, {**shown, "loss": loss})
+                    facts["confusions"] = counts.tolist()
+            report(step, {**shown, "loss": losses.mean()})
 
-        facts = train(
-            student, optimizer, self.training, settings,
-            seed=generator(self.seed, "student training", number).initial_seed(),
-            runtime=self.runtime, state=self._state(number), key=self.key,
+        facts: dict[str, Any] = train(
+            students, optimizer, self.training, settings, seeds=self._seeds(lot),
+            runtime=self.runtime, state=self._state(lot), key=self.key,
             checkpoint_seconds=self.checkpoint_seconds, after_step=after_step,
         )  # fmt: skip
-        record = {name: facts[name] for name in ("curve", "confusion", "seconds")}
-        save_record(self._path(number), record, key=self.key)
-        self._state(number).unlink(missing_ok=True)
+        for place, number in enumerate(lot):
+            record = {
+                "curve": facts["curves"][place],
+                "confusion": facts["confusions"][place],
+                "seconds": facts["seconds"] / len(lot),
+            }
+            save_record(self._path(number), record, key=self.key)
+        self._state(lot).unlink(missing_ok=True)
+
+    def trial(self, together: int) -> float:
+        """Seconds of a step of that many students as one network."""
+        lot = range(together)
+        students, optimizer = self._begin(lot)
+        return step_seconds(
+            students, optimizer, self.training, self.settings, seeds=self._seeds(lot),
+            runtime=self.runtime,
+        )  # fmt: skip
+
+    def _begin(self, lot: range) -> tuple[Network, torch.optim.Optimizer]:
+        """Untrained students as one network on the device, and their optimiser."""
+        starts = [generator(self.seed, "student", number).initial_seed() for number in lot]
+        each = [network_for(self.test, self.network, start) for start in starts]
+        students = stack_networks(each).to(self.runtime.device)
+        return students, _optimizer(students, self.settings)
+
+    def _seeds(self, lot: range) -> list[int]:
+        return [generator(self.seed, "student training", n).initial_seed() for n in lot]
 
     def _path(self, number: int) -> Path:
         return self.folder / f"student_{number:03d}.json"
 
-    def _state(self, number: int) -> Path:
-        return self.folder / f"student_{number:03d}.unfinished"
+    def _state(self, lot: range) -> Path:
+        last = f"-{lot[-1]:03d}" if len(lot) > 1 else ""
+        return self.folder / f"student_{lot[0]:03d}{last}.unfinished"
 
 
 def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) -> Evaluation:
@@ -288,16 +336,18 @@ def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) ->
         done=sum(done), seconds=sum(seconds for _, seconds in before),
     )  # fmt: skip
 
-    def report(number: int, step: int, values: Mapping[str, Tensor | float]) -> None:
-        done[number] = step
+    def report(first: int, step: int, values: Mapping[str, Tensor | float]) -> None:
+        for number in classroom.lot(first):
+            done[number] = step
         shown = {name: float(value) for name, value in values.items()} if progress.due() else None
         progress.advance(sum(done), shown)
 
     missing = [number for number in numbers if records[number] is None]
+    firsts = lot_starts(missing, classroom.together)
     in_rounds = len(numbers) - len(numbers) % many  # those left over share all threads
     for workers, group in (
-        (many, [number for number in missing if number < in_rounds]),
-        (len(numbers) % many, [number for number in missing if number >= in_rounds]),
+        (many, [number for number in firsts if number < in_rounds]),
+        (len(numbers) % many, [number for number in firsts if number >= in_rounds]),
     ):
         if group:
             run_side_by_side(

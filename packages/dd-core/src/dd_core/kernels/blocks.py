@@ -115,7 +115,8 @@ def _stack(
         return _Network.apply(x, tuple(paddings), *parameters)  # type: ignore[no-any-return]
     x = x.contiguous(memory_format=torch.channels_last)
     for weight, (scale, offset), padding in zip(weights, norms, paddings, strict=True):
-        x = F.conv2d(x, weight.to(x.dtype), padding=padding)
+        groups = x.shape[1] // weight.shape[1]  # networks side by side, see stack_networks
+        x = F.conv2d(x, weight.to(x.dtype), padding=padding, groups=groups)
         x = instance_norm_relu_pool(x, scale, offset)
     return x
 

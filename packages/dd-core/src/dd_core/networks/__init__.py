@@ -12,6 +12,7 @@ from dd_core.networks.alexnet import AlexNet
 from dd_core.networks.base import Network, initialize, padded_size
 from dd_core.networks.convnet import ConvNet
 from dd_core.networks.resnet import ResNet18
+from dd_core.networks.stacked import stack_networks, unstack_network
 from dd_core.networks.vgg import VGG11
 from dd_core.settings import NetworkSettings
 
@@ -26,6 +27,8 @@ __all__ = [
     "initialize",
     "large_enough",
     "network_for",
+    "stack_networks",
+    "unstack_network",
     "usual_depth",
 ]
 

@@ -34,10 +34,12 @@ class Network(nn.Module, ABC):
     Attributes:
         n_features: Length of the feature vector of one image.
         classifier: The linear layer from features to logits.
+        copies: Networks that are computed as one; see `stack_networks`.
     """
 
     n_features: int
     classifier: nn.Linear
+    copies: int = 1
 
     @abstractmethod
     def tapped(self, images: Tensor, tap: Tap) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -62,7 +64,12 @@ class Network(nn.Module, ABC):
 
     def classify(self, features: Tensor) -> Tensor:
         """Logits of features, float32 of shape (n, n_classes)."""
-        return F.linear(features.float(), self.classifier.weight, self.classifier.bias)
+        weight, bias = self.classifier.weight, self.classifier.bias
+        if self.copies == 1:
+            return F.linear(features.float(), weight, bias)
+        each = features.float().unflatten(1, (self.copies, -1)).transpose(0, 1)
+        logits: Tensor = each @ weight.unflatten(0, (self.copies, -1)).mT
+        return logits.transpose(0, 1).flatten(1) + bias
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of normalised images of shape (n, channels, size, size)."""
@@ -135,7 +142,9 @@ def convolve(x: Tensor, convolution: nn.Conv2d) -> Tensor:
     """The convolution, with its weights cast to the type of x."""
     bias = None if convolution.bias is None else convolution.bias.to(x.dtype)
     weight = convolution.weight.to(x.dtype)
-    return F.conv2d(x, weight, bias, convolution.stride, convolution.padding)
+    return F.conv2d(
+        x, weight, bias, convolution.stride, convolution.padding, groups=convolution.groups
+    )
 
 
 def padded_size(size: int) -> int:
