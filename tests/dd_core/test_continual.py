@@ -30,6 +30,7 @@ from dd_core.evaluation.classes import classes_seen, of_classes, real_of_classes
 from dd_core.evaluation.continual import Continual, ContinualStep, evaluate_continual
 from dd_core.evaluation.students import Evaluation
 from dd_core.events import PhaseAdvanced, PhaseStarted
+from dd_core.runtime import generator
 
 QUICK = StudentSettings(
     students=2, epochs=1, steps=12, batch_size=12, learning_rate=5e-3, cutmix=0.0,
@@ -184,20 +185,42 @@ def measured(data, test_set, tmp_path_factory):
     return found, folder, options
 
 
-def test_each_step_is_an_evaluation_of_what_was_seen(measured, data, test_set, tmp_path):
+def orders_of(students: int, n_steps: int, seed: int = 0):
+    """The seed of each student, and the classes that it has seen after each step."""
+    for number in range(students):
+        own = generator(seed, "continual student", number).initial_seed()
+        yield own, classes_seen(CLASSES, n_steps, seed=own)
+
+
+def test_each_step_is_an_evaluation_of_what_each_student_has_seen(
+    measured, data, test_set, tmp_path
+):
     found, folder, options = measured
-    seen = classes_seen(CLASSES, 3, seed=0)
     assert sorted(path.name for path in folder.iterdir()) == ["step_01", "step_02", "step_03"]
     assert [x for x, _ in found.curve] == [1, 3, 5]
     assert [step.new for step in found.steps] == [1, 2, 2]
-    for number, (classes, step) in enumerate(zip(seen, found.steps, strict=True)):
-        assert step.classes == tuple(data.class_names[c] for c in classes)
-        alone = evaluate(
-            of_classes(data, classes), real_of_classes(test_set, classes),
-            folder=tmp_path / str(number), **options,
-        )  # fmt: skip
-        assert step.students.last == alone.last
+    one = {**options, "settings": replace(QUICK, students=1)}
+    for student, (seed, seen) in enumerate(orders_of(2, 3)):
+        assert found.orders[student] == tuple(data.class_names[c] for c in seen[-1])
+        for number, (classes, step) in enumerate(zip(seen, found.steps, strict=True)):
+            alone = evaluate(
+                of_classes(data, classes), real_of_classes(test_set, classes),
+                folder=tmp_path / f"{student}-{number}", **{**one, "seed": seed},
+            )  # fmt: skip
+            assert step.students.last[student] == alone.last[0]
     assert found.steps[0].students.last == (100.0, 100.0)  # a single class
+
+
+def test_each_student_has_an_order_of_its_own_which_is_the_same_for_all_sets(
+    measured, data, test_set, tmp_path
+):
+    _, _, options = measured
+    many = {**options, "settings": replace(QUICK, students=6, steps=1)}
+    found = [
+        evaluate_continual(memory, test_set, n_steps=2, folder=tmp_path / name, **many)
+        for name, memory in (("a", data), ("b", replace(data, images=1 - data.images)))
+    ]
+    assert len(set(found[0].orders)) == 6 and found[0].orders == found[1].orders
 
 
 def test_the_average_is_over_steps(measured):
@@ -216,10 +239,10 @@ def test_the_record_is_json(measured, data):
     record = found.as_record()
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert record["n_steps"] == 3 and record["mean"] == found.mean
-    names = [name for step in record["steps"] for name in step["new"]]
-    assert sorted(names) == sorted(data.class_names)
+    assert all(sorted(order) == sorted(data.class_names) for order in record["orders"])
+    assert [(step["classes"], step["new"]) for step in record["steps"]] == [(1, 1), (3, 2), (5, 2)]
     one = Evaluation((50.0,), (50.0,), (((1.0, 50.0),),), 1.0)
-    alone = Continual((ContinualStep(("a",), 1, one),))
+    alone = Continual((ContinualStep(1, 1, one),), (("a",),))
     assert math.isnan(alone.std)
     assert alone.as_record()["std"] is None and alone.as_record()["steps"][0]["std"] is None
 

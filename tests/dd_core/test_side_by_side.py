@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dd_core import SettingsError
-from dd_core.side_by_side import count_workers, run_side_by_side
+from dd_core.side_by_side import count_workers, in_rounds, run_side_by_side
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -85,3 +85,14 @@ def test_the_number_of_workers(runtime):
         count_workers(0, four, 10)
     with pytest.raises(SettingsError, match="set workers = 1 or compile = 'off'"):
         count_workers(2, replace(four, compile=True), 10)
+
+
+def test_a_network_keeps_its_group_whatever_is_done():
+    for count in range(1, 9):
+        for workers in range(1, 5):
+            groups = {n: many for many, group in in_rounds(range(count), count, workers)
+                      for n in group}  # fmt: skip
+            assert sorted(groups) == list(range(count)) and max(groups.values()) <= workers
+            for missing in ([0], [count - 1], list(range(0, count, 2))):
+                for many, group in in_rounds(missing, count, workers):
+                    assert all(groups[number] == many for number in group)

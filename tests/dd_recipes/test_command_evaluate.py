@@ -219,6 +219,19 @@ def test_all_parts_of_an_evaluation(
     said = call(*arguments, *more).output
     for words in ("classes seen", "Spearman's rho", "label-robust score", "beside real images"):
         assert words in said, words
+    # Asked for again without the whole training set, and with another length of it.
+    without = results(*arguments, "--also", "scores", "--also", "search")
+    assert without["scores"] == found["scores"] and without["search"] == found["search"]
+    trained = {path for path in tmp_path.rglob("student_*.json")}
+    longer = results(*arguments, "--also", "scores", "--whole-epochs", "2")["scores"]
+    new = {path.parent.name for path in tmp_path.rglob("student_*.json")} - {
+        path.parent.name for path in trained
+    }
+    assert new == {"whole-2"} and longer["whole_epochs"] == 2
+    assert {**longer["accuracies"], "whole": None} == {
+        **found["scores"]["accuracies"], "whole": None,
+    }  # fmt: skip
+    assert "plain labels, 2 epochs" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_the_length_of_the_training_is_varied(stored: Path, tree: Path, tmp_path: Path) -> None:

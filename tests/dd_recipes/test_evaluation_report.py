@@ -122,15 +122,15 @@ def full(results: dict[str, Any], content: SetContent) -> dict[str, Any]:
         Candidate(f"net-{i}", NetworkSettings(depth=i + 1), 1000 * (i + 1),
                   trained(40.0 + i, 41.0), trained(70.0 + 2 * i)) for i in range(3)
     )  # fmt: skip
-    steps = (ContinualStep(("shoe",), 1, trained(100.0, 100.0)),
-             ContinualStep(("shoe", *NAMES[:2]), 2, trained(80.0, 82.0)))  # fmt: skip
+    steps = (ContinualStep(1, 1, trained(100.0, 100.0)), ContinualStep(3, 2, trained(80.0, 82.0)))
+    orders = (NAMES, NAMES[::-1])
     own, random = trained(61.0, 63.0), trained(42.0, 44.0)
     scores = RobustScores(own, own, trained(55.0, 57.0), random, trained(35.0, 37.0), whole=86.0)
     search = ArchitectureSearch(candidates, 30, 60, trained(71.0), trained(73.5))
     budget = [{"epochs": e, **trained(a, a + 1).as_record()} for e, a in ((20, 50.0), (300, 62.0))]
     rows = [*results["rows"], {"network": "resnet18", **trained(48.0).as_record()}]
     parts = {
-        "rows": rows, "budget": budget, "continual": Continual(steps).as_record(),
+        "rows": rows, "budget": budget, "continual": Continual(steps, orders).as_record(),
         "search": search.as_record(), "scores": scores.as_record(), "content": content.as_record(),
     }  # fmt: skip
     made: dict[str, Any] = json.loads(json.dumps({**results, **parts}, allow_nan=False))
@@ -173,7 +173,8 @@ def test_all_parts_are_shown(page: Page) -> None:
         "Students of the set (convnet of depth 3) reach 62.2 ± 1.4 % on 1,200 test images",
         "95 % interval 49.5 to 75.0",
         "Of another architecture (resnet18): 48.0 %",
-        "Class-incremental in 2 steps: average incremental accuracy 90.5 ± 0.7 % (n = 2).",
+        "Class-incremental in 2 steps: average incremental accuracy 90.5 ± 0.7 % (n = 2), "
+        "each student with its own order of the classes.",
         "Of 3 networks the set chooses net-2, as training on real images does; trained on real "
         "images, it has 71.0 % (n = 1) on the test images.",
         "The rankings agree with Spearman's rho 1.00",
@@ -334,11 +335,11 @@ def test_another_choice_costs_points_and_time_is_added(full: dict[str, Any]) -> 
     assert (
         "and training on real images net-1; trained on real images for 1 epoch, they have" in text
     )
-    assert "71.0 % (n = 1) and 73.5 % (n = 1) on the test images: 2.5 points lost." in text
+    assert "71.0 % (n = 1) and 73.5 % (n = 1) on the test images: 2.5 points less" in text
     assert "took 36.0 s, 100 % of the added time on real images (36.0 s)" in text
     assert "the same time" in text and "30 real training images held out" in text
     won = " ".join(words.search({**record, "regret": -0.5}))
-    assert "0.5 points won, by chance." in won
+    assert "0.5 points more for the set's choice." in won
     undefined = {**record, "spearman": {"value": None, "pvalue": None}}
     assert "tau are undefined: all accuracies of one" in " ".join(words.search(undefined))
 

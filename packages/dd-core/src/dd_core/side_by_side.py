@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
@@ -15,7 +15,7 @@ from dd_core._arguments import as_count
 from dd_core.errors import SettingsError
 from dd_core.runtime import Runtime
 
-__all__ = ["count_workers", "run_side_by_side"]
+__all__ = ["count_workers", "in_rounds", "run_side_by_side"]
 
 _T = TypeVar("_T")
 
@@ -46,6 +46,27 @@ def count_workers(workers: int | Literal["auto"], runtime: Runtime, networks: in
                 "do; set workers = 1 or compile = 'off'."
             )
     return max(1, min(workers, networks))
+
+
+def in_rounds(numbers: Sequence[int], count: int, workers: int) -> Iterator[tuple[int, list[int]]]:
+    """Networks in groups, with the workers of each: those left over at the end share all threads.
+
+    Args:
+        numbers: Those of ``count`` networks that are to be trained.
+        count: All networks; by it a network keeps its group whatever is done already.
+        workers: Networks at a time.
+
+    Example:
+        >>> list(in_rounds([1, 2, 3, 4], 5, 2))
+        [(2, [1, 2, 3]), (1, [4])]
+    """
+    rest = count % workers
+    for many, group in (
+        (workers, [number for number in numbers if number < count - rest]),
+        (rest, [number for number in numbers if number >= count - rest]),
+    ):
+        if group:
+            yield many, group
 
 
 def run_side_by_side(

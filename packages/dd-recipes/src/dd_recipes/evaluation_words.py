@@ -102,8 +102,13 @@ def continual(record: Mapping[str, Any]) -> str:
     """What class-incremental learning came to."""
     return (
         f"Class-incremental in {count(record['n_steps'], 'step')}: average incremental accuracy "
-        f"{accuracy(record)}."
+        f"{accuracy(record)}{_orders(record)}."
     )
+
+
+def _orders(record: Mapping[str, Any]) -> str:
+    """What the deviation covers; nothing for results of before each student had an order."""
+    return ", each student with its own order of the classes" if record.get("orders") else ""
 
 
 def search(record: Mapping[str, Any]) -> Iterator[str]:
@@ -135,8 +140,8 @@ def _choice(record: Mapping[str, Any]) -> str:
             f"{text}, as training on real images does; trained on {real}, it has "
             f"{accuracy(record['pick_test'])} on {tested}."
         )
-    points = "lost" if regret > 0 else "won, by chance"
-    lost = f": {abs(regret):.1f} points {points}." if round(regret, 1) else "."
+    side = "less" if regret > 0 else "more"
+    lost = f": {abs(regret):.1f} points {side} for the set's choice." if round(regret, 1) else "."
     return (
         f"{text}, and training on real images {best}; trained on {real}, they have "
         f"{accuracy(record['pick_test'])} and {accuracy(record['best_test'])} on {tested}{lost}"

@@ -1,13 +1,16 @@
 """Class-incremental learning with the small set as memory (GDumb, Prabhu et al. 2020).
 
-Classes come in a seeded order, some at each step. After each step students are trained from
-scratch on the memory of all classes seen so far, and tested on these classes.
+Classes come in an order, some at each step. After each step students are trained from scratch on
+the memory of all classes seen so far, and tested on these classes. Each student has an order of
+its own, since the luck of the order is most of what an accuracy of the first steps varies by.
 """
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +18,11 @@ from dd_core._arguments import as_instance, as_path, as_seed
 from dd_core.artifact import DistilledSet
 from dd_core.errors import DataError, SettingsError
 from dd_core.evaluation.classes import classes_seen, of_classes, real_of_classes
-from dd_core.evaluation.students import Evaluation, evaluate
+from dd_core.evaluation.each import Part, evaluate_each
+from dd_core.evaluation.students import Evaluation
 from dd_core.events import Listener, ignore
 from dd_core.images import LabeledImages
-from dd_core.runtime import Runtime
+from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
 
 __all__ = ["Continual", "ContinualStep", "evaluate_continual"]
@@ -29,13 +33,12 @@ class ContinualStep:
     """Students after one step.
 
     Attributes:
-        classes: Names of all classes seen so far, in the order in which they came; the place in
-            it is the label.
-        new: How many of them, at the end, came with this step.
-        students: Their accuracies on the test images of these classes.
+        seen: Classes seen so far.
+        new: How many of them came with this step.
+        students: Their accuracies on the test images of the classes that each has seen.
     """
 
-    classes: tuple[str, ...]
+    seen: int
     new: int
     students: Evaluation
 
@@ -46,14 +49,16 @@ class Continual:
 
     Attributes:
         steps: One entry a step; the last one is of all classes.
+        orders: For each student the names of the classes, in the order in which they came.
     """
 
     steps: tuple[ContinualStep, ...]
+    orders: tuple[tuple[str, ...], ...]
 
     @property
     def curve(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
         """For each step the number of classes seen, and the accuracy of each student."""
-        return tuple((len(step.classes), step.students.last) for step in self.steps)
+        return tuple((step.seen, step.students.last) for step in self.steps)
 
     @property
     def averages(self) -> tuple[float, ...]:
@@ -63,7 +68,7 @@ class Continual:
 
     @property
     def n(self) -> int:
-        """Number of students at each step."""
+        """Number of students at each step, and of orders."""
         return len(self.averages)
 
     @property
@@ -73,7 +78,10 @@ class Continual:
 
     @property
     def std(self) -> float:
-        """Sample standard deviation (n - 1) of `averages`; NaN for one student."""
+        """Sample standard deviation (n - 1) of `averages`; NaN for one student.
+
+        It is over students and orders of the classes, not over other sets.
+        """
         return statistics.stdev(self.averages) if self.n > 1 else float("nan")
 
     @property
@@ -89,6 +97,7 @@ class Continual:
             "std": self.std if self.n > 1 else None,
             "n": self.n,
             "averages": list(self.averages),
+            "orders": [list(order) for order in self.orders],
             "seconds": self.seconds,
             "steps": [_record(step) for step in self.steps],
         }
@@ -97,8 +106,8 @@ class Continual:
 def _record(step: ContinualStep) -> dict[str, Any]:
     found = step.students
     return {
-        "classes": len(step.classes),
-        "new": list(step.classes[-step.new :]),
+        "classes": step.seen,
+        "new": step.new,
         "mean": found.mean,
         "std": found.std if found.n > 1 else None,
         "n": found.n,
@@ -124,10 +133,10 @@ def evaluate_continual(
 ) -> Continual:
     r"""Class-incremental learning as in GDumb: at each step, students of the memory so far.
 
-    The classes come in a random order, about C / K at each of K steps. After step k new students
-    are trained on the images of all classes seen, whose classifier knows these classes alone, and
-    tested on all test images of these classes: their accuracy is A_k. The single number is the
-    average incremental accuracy (iCaRL, Rebuffi et al. 2017, section 4):
+    The classes come in a random order, about C / K at each of K steps, an order for each student.
+    After step k a new student is trained on the images of all classes seen, whose classifier knows
+    these classes alone, and tested on all test images of these classes: its accuracy is A_k. The
+    single number is the average incremental accuracy (iCaRL, Rebuffi et al. 2017, section 4):
 
     .. math::
         \bar A = \frac{1}{K} \sum_{k=1}^{K} A_k .
@@ -147,9 +156,10 @@ def evaluate_continual(
         settings: Number and training of the students of each step.
         n_steps: K, from 1 to the number of classes; usual are 5 and 10. Where the first step has a
             single class, its accuracy is 100.
-        folder: Where results and unfinished states are kept, in ``step_01`` and so on; a second
-            call goes on from there.
-        seed: Seed of the order of the classes, and of the students.
+        folder: Where results and unfinished states are kept, in ``step_01/order_000`` and so on;
+            a second call goes on from there.
+        seed: Seed of the orders of the classes, and of the students; the i-th order and the
+            weights of the i-th student are the same for all sets.
         runtime: Device and precision.
         listen: Receives events.
         phase: Name of the phases in the events; the step is added.
@@ -174,20 +184,37 @@ def evaluate_continual(
             f"class_names of test ({len(test.class_names)}) are not those of data "
             f"({len(data.class_names)}), in the same order; give test images of the same classes."
         )
-    seen = classes_seen(len(data.class_names), n_steps, seed=seed)
+    n_classes, part_of = len(data.class_names), _part_of(data)
+    seeds = [
+        generator(seed, "continual student", number).initial_seed()
+        for number in range(as_instance("settings", settings, StudentSettings).students)
+    ]
+    seen = [classes_seen(n_classes, n_steps, seed=own) for own in seeds]
     steps: list[ContinualStep] = []
-    for number, classes in enumerate(seen, 1):
-        part = (
-            of_classes(data, classes)
-            if isinstance(data, DistilledSet)
-            else real_of_classes(data, classes)
-        )
-        students = evaluate(
-            part, real_of_classes(test, classes), network, settings,
-            folder=folder / f"step_{number:02d}", seed=seed, runtime=runtime, listen=listen,
-            phase=f"{phase}, step {number} of {len(seen)}", checkpoint_seconds=checkpoint_seconds,
-            workers=workers,
+    for step in range(n_steps):
+        parts = [
+            Part(
+                part_of(each[step]), real_of_classes(test, each[step]),
+                folder / f"step_{step + 1:02d}" / f"order_{number:03d}", own,
+            )
+            for number, (each, own) in enumerate(zip(seen, seeds, strict=True))
+        ]  # fmt: skip
+        students = evaluate_each(
+            parts, network, settings, runtime=runtime, listen=listen,
+            phase=f"{phase}, step {step + 1} of {n_steps}", workers=workers,
+            checkpoint_seconds=checkpoint_seconds,
         )  # fmt: skip
-        before = len(steps[-1].classes) if steps else 0
-        steps.append(ContinualStep(part.class_names, len(classes) - before, students))
-    return Continual(tuple(steps))
+        count, before = len(seen[0][step]), steps[-1].seen if steps else 0
+        # A confusion of students that number their classes differently says nothing.
+        steps.append(ContinualStep(count, count - before, replace(students, confusion=None)))
+    orders = tuple(tuple(data.class_names[label] for label in each[-1]) for each in seen)
+    return Continual(tuple(steps), orders)
+
+
+def _part_of(
+    data: DistilledSet | LabeledImages,
+) -> Callable[[Sequence[int]], DistilledSet | LabeledImages]:
+    """Gives the images of some classes."""
+    if isinstance(data, DistilledSet):
+        return partial(of_classes, data)
+    return partial(real_of_classes, data)

@@ -8,7 +8,6 @@ images.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,6 +18,7 @@ from torch import nn
 from dd_core._arguments import as_instance, as_number, as_path, as_seed
 from dd_core.artifact import DistilledSet
 from dd_core.errors import DataError, SettingsError
+from dd_core.evaluation.each import Part, evaluate_each
 from dd_core.evaluation.scores import RobustScores
 from dd_core.evaluation.students import Evaluation, evaluate
 from dd_core.events import Listener, ignore
@@ -40,8 +40,10 @@ def robust_scores(
     settings: StudentSettings,
     *,
     whole: StudentSettings | Evaluation | float | None = None,
+    own: Evaluation | None = None,
     teacher: nn.Module | None = None,
     folder: Path | str,
+    whole_folder: Path | str | None = None,
     seed: int,
     runtime: Runtime,
     listen: Listener = ignore,
@@ -67,8 +69,10 @@ def robust_scores(
         settings: The protocol. ``students`` is the number of each part.
         whole: For the whole training set with plain labels: how to train on it, what training
             gave, or an accuracy in percent. Without it there is no label-robust score.
+        own: Students of the set by these settings and this seed, where they were trained already.
         teacher: Network that gave the set its soft labels; takes normalised images.
         folder: Where results and unfinished states are kept, a sub-folder for each part.
+        whole_folder: Where those of the whole training set are; by default in ``folder``.
         seed: Seed of students and of the random choice; not negative.
         runtime: Device and precision.
         listen: Receives events.
@@ -104,13 +108,14 @@ def robust_scores(
         runs.random_set(0)  # so that one that does not fit is refused before hours of training
     bare = replace(settings, augmentation="none", cutmix=0.0)
     augmented = settings.augmentation not in ("", "none") or settings.cutmix > 0
-    own = runs.of(data, settings, "own")
+    own = own or runs.of(data, settings, "own")
     hard = runs.of(data, replace(settings, labels="hard"), "hard") if soft else own
     plain = runs.of(data, bare, "plain") if augmented else own
     random = runs.of_random(settings, "random")
     random_plain = runs.of_random(bare, "random plain") if augmented else random
     if isinstance(whole, StudentSettings):
-        whole = runs.of(train, whole, "whole")
+        where = None if whole_folder is None else as_path("whole_folder", whole_folder)
+        whole = runs.of(train, whole, "whole", folder=where)
     return RobustScores(
         own, hard, plain, random, random_plain, whole,
         "hard" if teacher is None else "teacher", soft, tuple(data.class_counts.tolist()),
@@ -139,12 +144,12 @@ class _Trainings:
         settings: StudentSettings,
         name: str,
         *,
-        seed: int | None = None,
+        folder: Path | None = None,
     ) -> Evaluation:
         """Students of some images."""
         return evaluate(
-            images, self.test, self.network, settings, folder=self.folder / name.replace(" ", "-"),
-            seed=self.seed if seed is None else seed, runtime=self.runtime, listen=self.listen,
+            images, self.test, self.network, settings, folder=folder or self.folder / name,
+            seed=self.seed, runtime=self.runtime, listen=self.listen,
             phase=f"students {name}", checkpoint_seconds=self.checkpoint_seconds,
             workers=self.workers,
         )  # fmt: skip
@@ -152,12 +157,19 @@ class _Trainings:
     def of_random(self, settings: StudentSettings, name: str) -> Evaluation:
         """One student of each random set, for as many steps as those of the set take."""
         steps = total_steps(int(self.data.view_counts.sum()), settings)
-        one = replace(settings, students=1, steps=steps)
-        found = []
-        for number in range(settings.students):
-            seed = generator(self.seed, "random student", number).initial_seed()
-            found.append(self.of(self.random_set(number), one, f"{name} {number:03d}", seed=seed))
-        return _together(found)
+        parts = [
+            Part(
+                self.random_set(number), self.test,
+                self.folder / f"{name.replace(' ', '-')}-{number:03d}",
+                generator(self.seed, "random student", number).initial_seed(),
+            )
+            for number in range(settings.students)
+        ]  # fmt: skip
+        return evaluate_each(
+            parts, self.network, replace(settings, steps=steps), runtime=self.runtime,
+            listen=self.listen, phase=f"students {name}", workers=self.workers,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )  # fmt: skip
 
     def random_set(self, number: int) -> DistilledSet:
         """Real images for one random student, with a teacher's labels where there is one."""
@@ -186,18 +198,6 @@ def _form(data: DistilledSet) -> TeacherForm:
     known = data.provenance.get("soft_labels")
     form = known.get("form") if isinstance(known, dict) else None
     return form if form in ("code", "code26") else "paper"
-
-
-def _together(found: Sequence[Evaluation]) -> Evaluation:
-    """Students of several sets as those of one part."""
-    matrices = [one.confusion for one in found if one.confusion is not None]
-    return Evaluation(
-        tuple(accuracy for one in found for accuracy in one.last),
-        tuple(accuracy for one in found for accuracy in one.best),
-        tuple(curve for one in found for curve in one.curves),
-        sum(one.seconds for one in found),
-        torch.cat(matrices) if len(matrices) == len(found) else None,
-    )
 
 
 def _as_whole_set(

@@ -22,7 +22,7 @@ from dd_core.networks import Network, network_for, stack_networks
 from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
-from dd_core.side_by_side import count_workers, run_side_by_side
+from dd_core.side_by_side import count_workers, in_rounds, run_side_by_side
 from dd_core.together import computes_as_one, kept_choice, lot_of, lot_starts, step_seconds
 from dd_core.training import (
     TrainingSet,
@@ -344,15 +344,8 @@ def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) ->
 
     missing = [number for number in numbers if records[number] is None]
     firsts = lot_starts(missing, classroom.together)
-    in_rounds = len(numbers) - len(numbers) % many  # those left over share all threads
-    for workers, group in (
-        (many, [number for number in firsts if number < in_rounds]),
-        (len(numbers) % many, [number for number in firsts if number >= in_rounds]),
-    ):
-        if group:
-            run_side_by_side(
-                classroom.run, group, workers, report, threads=classroom.runtime.threads
-            )
+    for workers, group in in_rounds(firsts, len(numbers), many):
+        run_side_by_side(classroom.run, group, workers, report, threads=classroom.runtime.threads)
     found = [record for record in map(classroom.record, numbers) if record is not None]
     curves = tuple(tuple((e, a) for e, a in _curve(record)) for record in found)
     last = tuple(curve[-1][1] for curve in curves)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
     from dd_core.evaluation.set_content import SetContent
+    from dd_core.evaluation.students import Evaluation
     from dd_core.events import Listener
     from dd_core.images import ImageData
     from dd_core.runtime import Runtime
@@ -23,6 +24,7 @@ _GRID = ((1, 2, 3), (32, 64, 128), ("instance", "batch", "none"))
 _VALIDATION = 0.1
 _NEIGHBOURS = 5
 _OF_A_NETWORK = ("budget", "continual", "scores")
+_WITH_WHOLE = {"scores", "search"}  # parts that --whole-epochs completes
 
 
 def protocol(
@@ -125,15 +127,13 @@ class Parts:
         self._common: dict[str, Any] = {
             "seed": asked.seed, "runtime": asked.runtime, "listen": listen
         }  # fmt: skip
+        self._students: dict[NetworkSettings, Evaluation] = {}  # of the set, by their network
 
     def run(self) -> dict[str, Any]:
         """All parts that are asked for, but for `content`, as JSON has them."""
         rows = self._rows()
         network = self._asked.networks[0]
-        found: dict[str, Any] = {
-            "rows": list(rows.values()), "network": rows[network]["network"],
-            "whole_epochs": self._asked.whole_epochs,
-        }  # fmt: skip
+        found: dict[str, Any] = {"rows": list(rows.values()), "network": rows[network]["network"]}
         for name, part in (
             ("budget", self._budget), ("continual", self._continual), ("search", self._search),
             ("scores", self._scores),
@@ -176,9 +176,10 @@ class Parts:
             self._asked.stored, self._data.test, networks, self._asked.settings,
             folder=self._folder, **self._common,
         )  # fmt: skip
+        self._students = {networks[name]: each for name, each in found.items()}
         return {
-            networks[name]: {"network": describe_network(networks[name]), **each.as_record()}
-            for name, each in found.items()
+            network: {"network": describe_network(network), **each.as_record()}
+            for network, each in self._students.items()
         }
 
     def _budget(self, network: NetworkSettings) -> list[dict[str, Any]]:
@@ -218,18 +219,22 @@ class Parts:
             held_out=_VALIDATION, folder=self._folder / "search",
             whole_folder=self._folder / "search" / f"whole-{asked.whole_epochs}", **self._common,
         )  # fmt: skip
-        return found.as_record()
+        return self._with_whole(found.as_record())
 
     def _scores(self, network: NetworkSettings) -> dict[str, Any]:
         from dd_core.evaluation.robustness import robust_scores
 
-        asked = self._asked
-        folder = f"{self._name(network)}-whole-{asked.whole_epochs or 'none'}"
+        asked, folder = self._asked, self._folder / "scores" / self._name(network)
         found = robust_scores(
             asked.stored, self._data.train, self._data.test, network, asked.settings,
-            whole=asked.whole, folder=self._folder / "scores" / folder, **self._common,
+            whole=asked.whole, own=self._students[network], folder=folder,
+            whole_folder=folder / f"whole-{asked.whole_epochs}", **self._common,
         )  # fmt: skip
-        return found.as_record()
+        return self._with_whole(found.as_record())
+
+    def _with_whole(self, record: dict[str, Any]) -> dict[str, Any]:
+        """A record that compares with the whole training set, and how long that was trained on."""
+        return {**record, "whole_epochs": self._asked.whole_epochs}
 
     def _name(self, network: NetworkSettings) -> str:
         from dd_core.networks import describe_network
@@ -252,6 +257,9 @@ def together(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, An
     alike = earlier.get("network") == now.get("network")
     kept = {name: earlier[name] for name in _OF_A_NETWORK if alike and name in earlier}
     kept |= {name: earlier[name] for name in ("content", "search") if name in earlier}
+    for name in _WITH_WHOLE & kept.keys() & now.keys():
+        if now[name]["whole_epochs"] is None:  # asked for again, without the whole training set
+            now = {**now, name: kept[name]}
     rows = list(now["rows"])
     measured = {row["network"] for row in rows}
     rows += [row for row in earlier.get("rows", []) if row["network"] not in measured]

@@ -131,7 +131,8 @@ def search(
         )  # fmt: skip
     results = {
         **about(stored, data), "protocol": {**asdict(settings), "seed": seed},
-        "whole": None if whole is None else asdict(whole), "search": found.as_record(),
+        "whole": None if whole is None else asdict(whole),
+        "search": {**found.as_record(), "whole_epochs": whole_epochs},
     }  # fmt: skip
     finish(folder, "search", {"results": results})
     search_chart(results["search"], folder / "search.png")
