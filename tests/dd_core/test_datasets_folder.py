@@ -183,8 +183,8 @@ def test_progress_is_told(tmp_path):
     events = []
     read_image_folder(tmp_path, listen=events.append)
     started = [e for e in events if isinstance(e, PhaseStarted)]
-    assert [(e.phase, e.total, e.unit) for e in started] == [
-        ("read train", 6, "image"),
-        ("read test", 6, "image"),
+    assert [(e.phase, e.total, e.unit, e.done) for e in started] == [
+        ("read train", 6, "image", 0),
+        ("read test", 6, "image", 0),
     ]
     assert sum(isinstance(e, PhaseFinished) for e in events) == 2

@@ -164,7 +164,7 @@ def test_events_of_a_run(images, network, pool, runtime, tmp_path):
     )  # fmt: skip
     text = "3 of 3 classes have fewer than batch_real = 50 images and give all of theirs"
     assert events[0] == Message(text, "warning")
-    assert events[1].text.startswith("memory: about ")
+    assert events[1].text.startswith("memory besides the program's own: about ")
     assert events[2] == PhaseStarted("mine", 6, "iteration", 0)
     assert isinstance(events[-1], PhaseFinished) and events[-1].seconds > 0
     assert set(events[3].values) == {"match", "calibration"}

@@ -308,3 +308,18 @@ def test_presets_and_variants_are_laid_in_order() -> None:
     assert (paper.students.epochs, code.students.epochs) == (2, 3)
     assert paper.origins["students.epochs"].layer == "preset short"
     assert code.origins["students.epochs"].layer == "preset short, code"
+
+
+def test_a_cell_of_other_images_is_not_the_one_that_was_published() -> None:
+    def published(**options: Any) -> list[str]:
+        recipe = load_recipe(find("ncfm-table1"), **options)
+        return [cell.name for cell in recipe.cells if cell.published is not None]
+
+    every = published()
+    ten = {name for name in every if "-ipc1-" not in name}
+    assert "cifar10-ipc10-ncfm" in ten
+    assert published(overrides=["synthetic.ipc=3"]) == []
+    assert published(overrides=["data.imbalance_factor=10"]) == []
+    assert published(overrides=["students.epochs=3", "distill.iterations=5"]) == every
+    assert published(budget="cpu") == every
+    assert set(published(budget="smoke")) == set(every) - ten  # 2 images a class

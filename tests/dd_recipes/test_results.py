@@ -136,6 +136,15 @@ def test_findings_do_not_hide_a_loss() -> None:
     assert "6.0 points worse" in packed
 
 
+def test_findings_make_no_difference_of_rounding_and_say_what_one_student_is() -> None:
+    close = replace(DISTILLED, last=(71.04,)), replace(PACKED, last=(71.05,))
+    *_, packed = findings(replace(RESULTS, rows=(REAL, close[1], close[0])))
+    assert "NCFM is as good (one student, no interval)." in packed
+    apart = replace(DISTILLED, last=(81.0,)), replace(PACKED, last=(71.0,))
+    *_, packed = findings(replace(RESULTS, rows=(REAL, apart[1], apart[0])))
+    assert "NCFM is 10.0 points better (one student, no interval)." in packed
+
+
 def test_findings_say_when_nothing_is_told_apart() -> None:
     same = replace(DISTILLED, last=(70.0, 71.0, 72.5))
     *_, packed = findings(replace(RESULTS, rows=(REAL, PACKED, same)))

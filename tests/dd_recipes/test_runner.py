@@ -264,6 +264,17 @@ def test_cells_are_chosen_by_patterns(tiny: Recipe, tmp_path: Path) -> None:
     assert statuses(again) == statuses(results)
 
 
+def test_a_run_of_several_commands_keeps_them_all(tiny: Recipe, tmp_path: Path) -> None:
+    for pattern in ("random-real", "random-packed", "random-real"):
+        command = ("dd-recipes", "reproduce", "tiny", "--cells", pattern)
+        reproduce(tiny, tmp_path, hardware=PLAIN, cells=[pattern], command=command)
+    known = json.loads((tmp_path / "environment.json").read_text())
+    assert known["command"].splitlines() == [
+        "dd-recipes reproduce tiny --cells random-real",
+        "dd-recipes reproduce tiny --cells random-packed",
+    ]
+
+
 def test_cells_share_pools_and_sets(
     tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
 ) -> None:

@@ -137,7 +137,7 @@ def distill(
             short = sum(size < settings.batch_real for size in images.class_sizes)
             text = f"{short} of {images.n_classes} classes have fewer than batch_real = "
             listen(Message(f"{text}{settings.batch_real} images and give all of theirs", "warning"))
-        listen(Message(f"memory: {plan.summary}"))
+        listen(Message(f"memory besides the program's own: {plan.summary}"))
         run = _Run(distiller, network, folder, key, name, listen, checkpoint_seconds)
         return run.to_the_end(moments)
 
@@ -194,7 +194,9 @@ class _Run:
             losses = self._step(iteration)
             values = None
             if progress.due():
-                values = {"match": losses[0].item(), "calibration": losses[1].item()}
+                values = {"match": losses[0].item()}
+                if distiller.settings.calibration:
+                    values["calibration"] = losses[1].item()
             progress.advance(iteration + 1, values)
             if iteration + 1 in snapshots:
                 self._keep(iteration + 1)

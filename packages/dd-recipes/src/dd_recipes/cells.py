@@ -95,11 +95,23 @@ def build_cell(raw: RawCell, merged: Merged, mistakes: list[str]) -> Cell | None
         return None
     cell = Cell(
         name=raw.name, row=raw.row, column=raw.column, about=raw.about, x=raw.x,
-        published=raw.published, data=data, network=network, pretrain=pretrain,
+        published=None if _is_another(merged) else raw.published,
+        data=data, network=network, pretrain=pretrain,
         synthetic=synthetic, distill=distill, students=students, student_network=student_network,
         **words, **own_sections,
     )  # fmt: skip
     return _with_origins(cell, merged)
+
+
+def _is_another(merged: Merged) -> bool:
+    """Whether ``--set`` or a budget made of a cell another one than the paper's.
+
+    Fewer steps are a cheaper measurement of the same cell; other images, or more of them a class,
+    are another cell, beside which the paper's value would mislead.
+    """
+    last = ("--set", "smoke budget")
+    moved = [path for path, origin in merged.origins.items() if origin.layer in last]
+    return any(path == "synthetic.ipc" or path.startswith("data.") for path in moved)
 
 
 def _word(key: str, table: Mapping[str, Any], mistakes: list[str]) -> Any:

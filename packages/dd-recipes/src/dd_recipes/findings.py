@@ -9,6 +9,8 @@ from dd_recipes.verdict import interval_of_difference
 
 __all__ = ["sentences"]
 
+_SHOWN = 0.05  # smaller differences are zero as printed
+
 
 def sentences(measured: Sequence[Row]) -> list[str]:
     """What a run bought.
@@ -56,9 +58,13 @@ def _against(best: Row, other: Row, subject: str) -> str:
     verb = "it gets" if subject.startswith("On ") else "gives"
     undecided = interval is not None and interval[0] <= 0 <= interval[1]
     tail = "; the students do not tell the two apart" if undecided else ""
+    if ours and theirs and interval is None:
+        tail = " (one student, no interval)"
     measured = f"{subject} {verb} {other.mean:.1f}%"
-    word = "better" if gain >= 0 else "worse"
-    return f"{measured}: {best.row} is {abs(gain):.1f} points {word}{known}{tail}."
+    points = f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'}"
+    if abs(best.mean - other.mean) < _SHOWN:  # though the printed figures may differ by 0.1
+        points = "as good"
+    return f"{measured}: {best.row} is {points}{known}{tail}."
 
 
 def _images(row: Row) -> str:

@@ -305,9 +305,12 @@ def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -
     """Writes what ran: the recipe as TOML, which runs again, and the environment."""
     write_json(folder.path / "config.json", recipe.tables())
     write_atomically(folder.path / "config.toml", as_toml(recipe).encode())
-    path = folder.path / "environment.json"
-    if not readable(path):
-        write_json(path, {**environment(), "command": shlex.join(command)})
+    path, line = folder.path / "environment.json", shlex.join(command)
+    known = readable(path) or {**environment(), "command": line}
+    commands = str(known.get("command", "")).splitlines()
+    if line not in commands:  # a run may be put together by several, with other --cells
+        commands.append(line)
+    write_json(path, {**known, "command": "\n".join(commands)})
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def _decode(
 
         stream = blocks()
         first = next(stream)
-        phase = Phase(f"read {title}", part.length, "image", listen, done=len(first))
+        phase = Phase(f"read {title}", part.length, "image", listen)
         shape = (part.length, *first.shape[1:])
         pixels, stored = store(title, shape, _told(chain([first], stream), phase))
         phase.finish()

@@ -58,6 +58,8 @@ def _lines(made: Plan) -> Iterator[str]:
         yield f"{cell.name:<{width}}  {_data(cell):<11}  {_times(cell)}  {_memory(cell)}"
     if any(cell.found for cell in made.cells):
         yield f"\nin all, for cells whose data are here: about {duration(made.seconds)}"
+    if any(cell.memory is not None for cell in made.cells):
+        yield "memory: what a distillation takes besides the program itself"
     if not all(cell.measured for cell in made.cells):
         yield "~ scaled from the trial of a cell that is alike"
     missing = dict.fromkeys(cell.problem for cell in made.cells if not cell.found)
