@@ -23,8 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and return the exit code: 0, 1 (a side failed), 2 (the user's error)."""
     options = _parser().parse_args(arguments)
     names = [name for name in SIDES if name != "official" or options.official]
+    where = "GPU" if options.device == "cuda" else "CPU"
     print(
-        f"{options.students} students, ConvNet-3, 400 images of 32 px, batches of 128, CPU, "
+        f"{options.students} students, ConvNet-3, 400 images of 32 px, batches of 128, {where}, "
         f"{options.threads} threads; {options.repeats} rounds",
         flush=True,
     )
@@ -47,7 +48,11 @@ def _measure(names: list[str], options: argparse.Namespace) -> dict[str, list[fl
     found: dict[str, list[float]] = {name: [] for name in names}
     sides = [
         Side(
-            name, options.threads, options.students if name == "ours" else 1, options.official
+            name,
+            options.threads,
+            options.students if name == "ours" else 1,
+            options.official,
+            options.device,
         ).__enter__()
         for name in names
     ]
@@ -99,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--repeats", type=whole_number, default=5, help="rounds (default: 5)")
     add("--seconds", type=whole_number, default=8, help="length of a turn (default: 8)")
     add("--threads", type=whole_number, default=2, help="CPU threads (default: 2)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where all sides train")
     add("--json", type=Path, metavar="OUT", help="write the table there too")
     return parser
 

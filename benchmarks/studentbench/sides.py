@@ -31,7 +31,7 @@ def normalized(pixels: Tensor) -> Tensor:
     return (pixels - mean) / std
 
 
-def ours(students: int) -> Callable[[int], None]:
+def ours(students: int, device: str) -> Callable[[int], None]:
     """`dd_core.evaluate` with NCFM's students, one test image a class."""
     from dd_core import (
         DistilledSet,
@@ -42,7 +42,7 @@ def ours(students: int) -> Callable[[int], None]:
         evaluate,
     )
 
-    runtime = choose_runtime("cpu", threads=torch.get_num_threads())
+    runtime = choose_runtime(device, threads=torch.get_num_threads())
     pixels, labels = images()
     names = tuple(map(str, range(CLASSES)))
     data = DistilledSet(pixels, labels, 1, MEAN, STD, names)
@@ -54,13 +54,16 @@ def ours(students: int) -> Callable[[int], None]:
         settings = StudentSettings(
             students=students, epochs=epochs, batch_size=BATCH, evaluations=1
         )
-        evaluate(data, test, NetworkSettings(), settings, folder=folder, seed=0, runtime=runtime)
+        evaluate(
+            data, test, NetworkSettings(), settings, folder=folder, seed=0, runtime=runtime,
+            workers="auto" if device == "cpu" else students,
+        )  # fmt: skip
         shutil.rmtree(folder)
 
     return train
 
 
-def plain(students: int) -> Callable[[int], None]:
+def plain(students: int, device: str) -> Callable[[int], None]:
     """What one writes without a library: float32, a DataLoader, random flips and crops, AdamW."""
     pixels, labels = images()
     data = TensorDataset(normalized(pixels), labels)
@@ -84,11 +87,12 @@ def plain(students: int) -> Callable[[int], None]:
 
     def train(epochs: int) -> None:
         for _ in range(students):
-            model = network()
+            model = network().to(device)
             optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
             loader = DataLoader(data, BATCH, shuffle=True)
             for _ in range(epochs):
                 for x, y in loader:
+                    x, y = x.to(device), y.to(device)
                     optimizer.zero_grad()
                     nn.functional.cross_entropy(model(augmented(x)), y).backward()
                     optimizer.step()
@@ -96,7 +100,7 @@ def plain(students: int) -> Callable[[int], None]:
     return train
 
 
-def official(students: int, root: Path) -> Callable[[int], None]:
+def official(students: int, device: str, root: Path) -> Callable[[int], None]:
     """`train_epoch` of the official code, with its network, augmentation and CutMix.
 
     Left out in its favour: the synchronisation between processes, worker processes of the loader,
@@ -108,8 +112,9 @@ def official(students: int, root: Path) -> Callable[[int], None]:
     checkout.load_all()
     loop = checkout.load("utils.train_val")
     loop.sync_distributed_metric = _unchanged
-    loop.random_indices = partial(loop.random_indices, device="cpu")
-    Tensor.cuda = _unchanged  # type: ignore[assignment,method-assign]
+    loop.random_indices = partial(loop.random_indices, device=device)
+    if device == "cpu":
+        Tensor.cuda = _unchanged  # type: ignore[assignment,method-assign]
     augmentation = checkout.load("utils.diffaug").DiffAug(
         strategy="color_crop_cutout_flip_scale_rotate", batch=False
     )
@@ -122,6 +127,7 @@ def official(students: int, root: Path) -> Callable[[int], None]:
     def train(epochs: int) -> None:
         for _ in range(students):
             model = convnet(CLASSES, net_depth=DEPTH, net_width=WIDTH, im_size=(SIZE, SIZE))
+            model = model.to(device)
             optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
             loader = DataLoader(data, BATCH, shuffle=True)
             for epoch in range(epochs):

@@ -32,21 +32,24 @@ class Side:
         threads: CPU threads.
         students: Networks trained in a turn.
         official: Checkout of the official code, for that side.
+        device: ``cpu`` or ``cuda``.
     """
 
-    def __init__(self, name: str, threads: int, students: int, official: Path | None) -> None:
+    def __init__(
+        self, name: str, threads: int, students: int, official: Path | None, device: str
+    ) -> None:
         context = get_context("spawn")
         self.name = name
         self._pipe, self._remote = context.Pipe()
-        arguments = (self._remote, name, threads, students, official)
+        arguments = (self._remote, name, threads, students, official, device)
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
-        self._threads = str(threads)
+        self._threads, self._device = str(threads), device
 
     def __enter__(self) -> Self:
         before = dict(os.environ)
-        os.environ.update(
-            OMP_NUM_THREADS=self._threads, MKL_NUM_THREADS=self._threads, CUDA_VISIBLE_DEVICES=""
-        )
+        os.environ.update(OMP_NUM_THREADS=self._threads, MKL_NUM_THREADS=self._threads)
+        if self._device == "cpu":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         try:
             self._process.start()
         finally:
@@ -78,7 +81,9 @@ class Side:
         return value
 
 
-def _serve(pipe: Connection, name: str, threads: int, students: int, official: Path | None) -> None:
+def _serve(
+    pipe: Connection, name: str, threads: int, students: int, official: Path | None, device: str
+) -> None:
     """Set up a side and train when asked, until the other end is closed."""
     try:
         import torch
@@ -87,12 +92,15 @@ def _serve(pipe: Connection, name: str, threads: int, students: int, official: P
 
         torch.set_num_threads(threads)
         build: Callable[..., Callable[[int], None]] = getattr(sides, name)
-        train = build(students) if name != "official" else build(students, official)
+        arguments = (students, device) if name != "official" else (students, device, official)
+        train = build(*arguments)
         pipe.send((None, 0, None))
         while True:
             epochs = pipe.recv()
             start = time.perf_counter()
             train(epochs)
+            if device == "cuda":
+                torch.cuda.synchronize()
             pipe.send((None, 0, (students * epochs * IMAGES, time.perf_counter() - start)))
     except (EOFError, KeyboardInterrupt):
         return
