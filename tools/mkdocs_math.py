@@ -1,6 +1,7 @@
 r"""Formulas of the documentation as MathML, made when the site is built: no script, no network.
 
-mkdocs calls `on_page_content`; a formula stands between dollar signs in the Markdown source.
+mkdocs calls `on_page_content`; a formula stands between dollar signs in the Markdown source. One
+that stands by itself gets a box, which scrolls where the formula is wider than the page.
 """
 
 import html
@@ -28,4 +29,4 @@ def mathml(found: re.Match[str]) -> str:
     result = convert(latex, display=kind)
     if "\\" in result:
         raise PluginError(f"The formula {latex!r} has a command that latex2mathml does not know.")
-    return result
+    return f'<div class="formula">{result}</div>' if kind == "block" else result

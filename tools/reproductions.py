@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,12 +101,7 @@ def _run(record: Mapping[str, Any]) -> Iterator[str]:
     )
     if record["note"]:
         yield f"{record['note']}\n"
-    yield (
-        "| cell | measured, last epoch (n) | best epoch | paper | verdict | distillation "
-        "| students |"
-    )
-    yield "|---|--:|--:|--:|---|--:|--:|"
-    yield from (_line(row, len(results.columns) > 1) for row in results.done)
+    yield from _table(results)
     yield ""
     left = [row for row in results.rows if not row.done]
     if left:
@@ -115,15 +111,34 @@ def _run(record: Mapping[str, Any]) -> Iterator[str]:
     pools = results.pool_seconds
     extractors = f"The extractors took {duration(pools)}; all" if pools else "All"
     yield f"{extractors} phases together {duration(results.seconds)}.\n"
-    yield f"```bash\n{environment['command']}\n```\n"
+    yield f"```bash\n{_broken(environment['command'])}\n```\n"
 
 
-def _line(row: Row, several: bool) -> str:
+def _table(results: Results) -> Iterator[str]:
+    """What was measured; with the paper's columns where a cell has a published value."""
+    published = any(row.published for row in results.done)
+    paper, rule = (" paper | verdict |", "--:|---|") if published else ("", "")
+    yield f"| cell | measured, last epoch (n) | best epoch |{paper} distillation | students |"
+    yield f"|---|--:|--:|{rule}--:|--:|"
+    yield from (_line(row, len(results.columns) > 1, published) for row in results.done)
+
+
+def _line(row: Row, several: bool, published: bool) -> str:
     name = f"{row.row}, {row.column}" if several else row.row
-    paper = row.published.text if row.published else ""
+    value = row.published.text if row.published else ""
     verdict = row.verdict.text if row.published and row.verdict else ""
+    paper = f" {value} | {verdict} |" if published else ""
     times = f"{duration(row.distill_seconds)} | {duration(row.student_seconds)}"
-    return f"| {name} | {row.accuracy} | {row.best_accuracy} | {paper} | {verdict} | {times} |"
+    return f"| {name} | {row.accuracy} | {row.best_accuracy} |{paper} {times} |"
+
+
+_WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+""")
+
+
+def _broken(command: str) -> str:
+    """A command of a shell with every option on a line of its own."""
+    words = _WORD.findall(command)
+    return "".join(f" \\\n  {w}" if w.startswith("--") else f" {w}" for w in words).lstrip()
 
 
 def _add(run: Path, note: str) -> None:
