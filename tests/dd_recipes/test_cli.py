@@ -130,6 +130,8 @@ def test_show_prints_what_cells_have_in_common_once() -> None:
         (["reproduce", "quickstart", "--set", "students.epoch=3"], "did you mean epochs?"),
         (["reproduce", "quickstart", "--variant", "paper"], "no variant 'paper'; it has best"),
         (["reproduce", "quickstart", "--cells", "nfcm"], "there are random-real, random-packed"),
+        (["reproduce", "quickstart", "--cells", ","], "--cells ',' names no cell"),
+        (["reproduce", "quickstart", "--rerun", ""], "--rerun '' names no cell"),
         (["reproduce", "quickstart", "--jobs", "0"], "--jobs"),
         (["plan", "quickstart", "--students", "0"], "--students"),
         (["report", "nowhere"], "no results.json"),

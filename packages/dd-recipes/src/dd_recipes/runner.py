@@ -128,8 +128,8 @@ def reproduce(
         OSError: The disk is full.
     """
     began = float(os.environ.get(BEGAN, time.time())) if began is None else began
-    again = _named(recipe, rerun, "--rerun") if rerun else ()
-    chosen = _named(recipe, cells, "--cells")
+    again = select_cells(recipe, rerun, "--rerun") if rerun else ()
+    chosen = select_cells(recipe, cells)
     chosen = tuple(cell for cell in recipe.cells if cell in chosen or cell in again)
     embedded = {cell.data.source == "embedded" for cell in recipe.cells}
     folder, shelf = run_folder(out), Shelf(data_root, listen, mixed=len(embedded) > 1)
@@ -159,13 +159,6 @@ def reproduce(
             both(Message(f"{n} processes share the classes of each distillation"))
         bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds, shelf, helpers)
         return _cells(_Run(recipe, plan, bench, began))
-
-
-def _named(recipe: Recipe, globs: Sequence[str], option: str) -> tuple[Cell, ...]:
-    try:
-        return select_cells(recipe, globs)
-    except UserError as error:
-        raise UserError(str(error).replace("--cells", option)) from None
 
 
 def _cells(run: _Run) -> Results:
