@@ -217,6 +217,26 @@ def test_report_prints_the_table_and_writes_the_page(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_report_takes_the_numbers_from_the_cells(
+    finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    path = folder / "results.json"
+    tables = json.loads(path.read_text())
+    tables["rows"][3]["last"] = [98.7, 98.9]
+    path.write_text(json.dumps(tables))
+    result = call("report", str(folder), "--json")
+    assert result.exit_code == 0, result.output
+    assert Results.from_json(json.loads(result.stdout)) == finished[1]
+    (folder / "cells" / "ncfm" / "measured.json").write_text("null")
+    result = call("report", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "warning: ncfm counts as not measured" in result.stderr
+    assert "1 of 4 cells have not been measured yet" in result.stdout
+    assert "98.8" not in (folder / "report.md").read_text()
+
+
 def test_a_complete_run_prints_its_table_again(
     finished: tuple[Path, Results],
     tmp_path: Path,

@@ -28,6 +28,7 @@ from dd_recipes.forget import forget
 from dd_recipes.helpers import Helpers
 from dd_recipes.jobs import BEGAN
 from dd_recipes.measure import measure
+from dd_recipes.measured import damage
 from dd_recipes.phases import Bench
 from dd_recipes.preflight import Plan, computation, plan_cells
 from dd_recipes.recipe import Cell, Recipe
@@ -164,6 +165,9 @@ def reproduce(
 def _cells(run: _Run) -> Results:
     """Computes the cells that are missing; those that are held are looked at again at the end."""
     listen = run.bench.listen
+    for cell in run.recipe.cells:
+        if why := damage(run.folder.cell(cell.name)):
+            listen(Message(why, "warning"))
     for why in dict.fromkeys(run.plan.not_run.values()):
         names = ", ".join(name for name, given in run.plan.not_run.items() if given == why)
         listen(Message(f"not run: {names}: {why}", "warning"))
