@@ -217,6 +217,18 @@ def test_report_prints_the_table_and_writes_the_page(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+def test_a_reader_who_stops_leaves_a_report(
+    finished: tuple[Path, Results], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    shutil.copytree(finished[0], tmp_path / "run")
+    monkeypatch.setattr("dd_recipes.table.print_results", stop)
+    assert call("report", str(tmp_path / "run")).exit_code == 1
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
 def test_report_takes_the_numbers_from_the_cells(
     finished: tuple[Path, Results], tmp_path: Path
 ) -> None:
