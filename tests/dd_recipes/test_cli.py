@@ -130,6 +130,8 @@ def test_show_prints_what_cells_have_in_common_once() -> None:
         (["reproduce", "quickstart", "--set", "students.epoch=3"], "did you mean epochs?"),
         (["reproduce", "quickstart", "--variant", "paper"], "no variant 'paper'; it has best"),
         (["reproduce", "quickstart", "--cells", "nfcm"], "there are random-real, random-packed"),
+        (["reproduce", "quickstart", "--cells", ","], "--cells ',' names no cell"),
+        (["reproduce", "quickstart", "--rerun", ""], "--rerun '' names no cell"),
         (["reproduce", "quickstart", "--jobs", "0"], "--jobs"),
         (["plan", "quickstart", "--students", "0"], "--students"),
         (["report", "nowhere"], "no results.json"),
@@ -213,6 +215,38 @@ def test_report_prints_the_table_and_writes_the_page(
     assert result.exit_code == 0, result.output
     assert finished[1].rows[3].accuracy in result.output
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_a_reader_who_stops_leaves_a_report(
+    finished: tuple[Path, Results], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    shutil.copytree(finished[0], tmp_path / "run")
+    monkeypatch.setattr("dd_recipes.table.print_results", stop)
+    assert call("report", str(tmp_path / "run")).exit_code == 1
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_report_takes_the_numbers_from_the_cells(
+    finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    path = folder / "results.json"
+    tables = json.loads(path.read_text())
+    tables["rows"][3]["last"] = [98.7, 98.9]
+    path.write_text(json.dumps(tables))
+    result = call("report", str(folder), "--json")
+    assert result.exit_code == 0, result.output
+    assert Results.from_json(json.loads(result.stdout)) == finished[1]
+    (folder / "cells" / "ncfm" / "measured.json").write_text("null")
+    result = call("report", str(folder))
+    assert result.exit_code == 0, result.output
+    assert "warning: ncfm counts as not measured" in result.stderr
+    assert "1 of 4 cells have not been measured yet" in result.stdout
+    assert "98.8" not in (folder / "report.md").read_text()
 
 
 def test_a_complete_run_prints_its_table_again(

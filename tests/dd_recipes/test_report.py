@@ -199,8 +199,34 @@ def test_a_set_that_was_deleted_leaves_the_numbers(
 ) -> None:
     shutil.copytree(folder[0], tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "sets")
-    write_report(folder[1], tmp_path / "run")
-    assert folder[1].rows[3].accuracy in (tmp_path / "run" / "report.md").read_text()
+    said: list[str] = []
+    write_report(folder[1], tmp_path / "run", warn=said.append)
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert folder[1].rows[3].accuracy in text and "images-" not in text
+    assert len(said) == 4 and all("is missing, damaged or was changed" in each for each in said)
+
+
+@pytest.mark.parametrize("how", ["swapped", "truncated", "deleted"])
+def test_another_set_is_not_shown_under_a_methods_name(
+    folder: tuple[Path, Results], tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(folder[0], path)
+    dm, ncfm = (path / "sets" / str(row.set) / "distilled" for row in folder[1].rows[2:])
+    if how == "swapped":
+        shutil.rmtree(ncfm)
+        shutil.copytree(dm, ncfm)
+    elif how == "truncated":
+        (file,) = ncfm.glob("*.safetensors")
+        file.write_bytes(file.read_bytes()[:-5])
+    else:
+        (ncfm / "distilled.safetensors").unlink()
+    said: list[str] = []
+    write_report(folder[1], path, warn=said.append)
+    (why,) = said
+    assert str(folder[1].rows[3].set) in why and "--rerun ncfm makes it anew" in why
+    text = (path / "report.md").read_text()
+    assert "images-dm.png" in text and "images-ncfm.png" not in text
 
 
 def test_rows_without_distillation_have_a_report_too(

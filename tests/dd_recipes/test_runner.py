@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import shutil
 import time
 import tomllib
@@ -633,3 +634,77 @@ def test_a_start_from_a_file_is_known_by_what_it_holds(
     again = reproduce(recipe, folder, rerun=["dm"])
     assert again.rows[1].set != results.rows[1].set
     assert again.rows[1].last != results.rows[1].last
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"last": [999.0, 998.0]}, {"last": [50.0, 51.0]}, {"last": ["abc"]}, {"last": []},
+        {"last": [math.nan, 50.0]}, {"last": None}, {"last": 5}, {"best": [True]}, {"unit": "x"},
+        {"unit": []}, {"set": "../../.."}, {"set": 5}, {"distill_seconds": "x"}, {"curve": [[1]]},
+        {"curve": [[1, [50.0, "x"]]]}, {"time": "now"}, {"data": 5}, {"train_images": 1.5},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("sealed", [True, False])
+def test_changed_measurements_are_measured_again(
+    tiny: Recipe,
+    finished: tuple[Path, Results],
+    tmp_path: Path,
+    change: dict[str, Any],
+    sealed: bool,
+) -> None:
+    if not sealed and change == {"last": [50.0, 51.0]}:
+        return  # without a checksum, as in earlier versions, it is as good as any
+    folder, results = tmp_path / "run", finished[1]
+    shutil.copytree(finished[0], folder)
+    path = folder / "cells" / "ncfm" / "measured.json"
+    found = json.loads(path.read_text()) | change
+    path.write_text(json.dumps(found if sealed else {**found, "sha256": None}))
+    recorder = Recorder()
+    again = reproduce(tiny, folder, listen=recorder)
+    assert "ncfm counts as not measured: measured.json or curves.json in " in recorder.text
+    assert recorder.text.count("counts as not measured") == 1
+    assert recorder.computed == []  # its students are stored, and whole
+    assert again == results
+    recorder = Recorder()
+    assert reproduce(tiny, folder, listen=recorder) == results
+    assert "counts as not measured" not in recorder.text
+
+
+def test_changed_curves_are_measured_again(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "cells" / "dm" / "curves.json"
+    before = path.read_text()
+    path.write_text('{"students": 5}')
+    recorder = Recorder()
+    assert reproduce(tiny, tmp_path / "run", listen=recorder) == finished[1]
+    assert "dm counts as not measured" in recorder.text
+    assert path.read_text() == before
+
+
+def test_measurements_of_earlier_versions_have_no_checksum(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "run")
+    for path in (tmp_path / "run").glob("cells/*/measured.json"):
+        found = json.loads(path.read_text())
+        assert len(found.pop("sha256")) == 64
+        path.write_text(json.dumps(found))
+    recorder = Recorder()
+    assert reproduce(tiny, tmp_path / "run", listen=recorder) == finished[1]
+    assert "counts as not measured" not in recorder.text
+
+
+def test_rerun_removes_no_folder_that_a_changed_file_names(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    kept = folder / "sets" / "kept.txt"
+    kept.write_text("dear")
+    path = folder / "cells" / "random-real" / "measured.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"set": "../sets"}))
+    assert reproduce(tiny, folder, rerun=["random-real"]).complete
+    assert kept.exists()

@@ -26,3 +26,9 @@ def test_wildcards_and_commas_in_the_order_of_the_recipe() -> None:
 def test_every_pattern_must_match_something() -> None:
     with pytest.raises(UserError, match=r"--cells x\* matches no cell of quickstart; there are"):
         names("ncfm", "x*")
+
+
+@pytest.mark.parametrize("given", [[""], [","], [" , "], ["ncfm", ""]])
+def test_what_is_given_but_names_nothing_is_refused(given: list[str]) -> None:
+    with pytest.raises(UserError, match=r"--rerun '.*' names no cell; there are random-real"):
+        select_cells(QUICKSTART, given, "--rerun")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from dd_recipes.measured import read_measured
 from dd_recipes.paper import Unit
 from dd_recipes.preflight import computation
 from dd_recipes.recipe import Cell, Recipe
@@ -13,17 +14,18 @@ from dd_recipes.results import Results, Row
 from dd_recipes.runfolder import RunFolder, readable
 from dd_recipes.verdict import Verdict, judge, not_run
 
-__all__ = ["collect", "is_done", "measured"]
+__all__ = ["collect", "collect_again", "is_done", "measured"]
 
-_MEASURED = {"last", "best", "unit", "set", "data", "distill_seconds", "student_seconds"}
+_ABOUT = (
+    "name", "row", "column", "kind", "measure", "about", "ipc", "factor", "training_images", "x",
+    "published",
+)  # fmt: skip
 
 
 def measured(folder: RunFolder, cell: Cell, seed: int) -> dict[str, Any]:
-    """What a cell measured with these settings; empty where it has not, or a file is damaged."""
+    """What a cell measured with these settings; empty where it has not, see `read_measured`."""
     path = folder.cell(cell.name)
-    found = readable(path / "measured.json")
-    whole = found.keys() >= _MEASURED and readable(path / "curves.json")
-    return found if whole and _is_of(readable(path / "cell.json"), cell, seed) else {}
+    return read_measured(path) if _is_of(readable(path / "cell.json"), cell, seed) else {}
 
 
 def _is_of(there: Mapping[str, Any], cell: Cell, seed: int) -> bool:
@@ -64,6 +66,24 @@ def collect(
         columns=recipe.columns or tuple(dict.fromkeys(cell.column for cell in recipe.cells)),
         references=recipe.references, claims=recipe.claims, changed=recipe.changed,
     )  # fmt: skip
+
+
+def collect_again(results: Results, folder: RunFolder) -> Results:
+    """Stored results with the rows as the folders of their cells have them, judged again.
+
+    Args:
+        results: What ``results.json`` says.
+        folder: The run folder. A cell whose files are gone, damaged or changed is missing.
+    """
+
+    def again(row: Row) -> Row:
+        common = {name: getattr(row, name) for name in _ABOUT}
+        if found := read_measured(folder.cell(row.name)):
+            done = Row(**common, status="done", **_values(found))
+            return _judged(done, results, results.runtime)
+        return _unmeasured(common, "missing", "")
+
+    return replace(results, rows=tuple(again(row) if row.done else row for row in results.rows))
 
 
 def _row(
@@ -107,7 +127,7 @@ def _values(found: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, "last": tuple(found["last"]), "best": tuple(found["best"]), "curve": curve}
 
 
-def _judged(row: Row, recipe: Recipe, runtime: str) -> Row:
+def _judged(row: Row, recipe: Recipe | Results, runtime: str) -> Row:
     if row.published is None:
         return row
     reason = _other_machine(row.unit, runtime)

@@ -10,6 +10,7 @@ from typing import Any
 from dd_core.checkpoint import load_record, load_state
 from dd_core.errors import CheckpointError
 from dd_recipes.dynamics import moments
+from dd_recipes.measured import damage, is_set_key, read_measured
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.runfolder import RunFolder, held, readable
 from dd_recipes.work import Keys
@@ -75,16 +76,15 @@ def _in_use(folder: RunFolder, cell: Cell, seed: int) -> set[str]:
 def _recorded(folder: RunFolder, cell: Cell) -> set[str]:
     """The small set that a cell was measured with, also as it was before it got soft labels."""
     key = readable(folder.cell(cell.name) / "measured.json").get("set")
-    if not isinstance(key, str):
-        return set()
-    plain = readable(folder.set(key) / "set.json").get("unlabelled")
-    return {key, plain} if isinstance(plain, str) else {key}
+    plain = readable(folder.set(key) / "set.json").get("unlabelled") if is_set_key(key) else None
+    return {each for each in (key, plain) if is_set_key(each)}
 
 
 def _is_outdated(path: Path, asked: Mapping[str, Any], before: float) -> bool:
     """Whether a cell was measured before this command, or began with something else."""
-    found = readable(path / "measured.json")
-    if found:
+    if damage(path):
+        return True
+    if found := read_measured(path):
         return float(found.get("time", 0.0)) < before
     there = readable(path / "cell.json")
     return any(there.get(key, value) != value for key, value in asked.items())
@@ -92,7 +92,7 @@ def _is_outdated(path: Path, asked: Mapping[str, Any], before: float) -> bool:
 
 def _is_stuck(path: Path, before: float) -> bool:
     """Whether a cell that is not measured would fail as it did, or over a damaged file."""
-    if readable(path / "measured.json"):
+    if read_measured(path):
         return False
     failed = readable(path / "failed.json")
     if failed:

@@ -9,9 +9,9 @@ from typing import Any
 from dd_core.evaluation import Evaluation
 from dd_recipes import continual, search
 from dd_recipes.dynamics import measure_dynamics
+from dd_recipes.measured import write_measured
 from dd_recipes.phases import Bench, SmallSet, make_set, train_students
 from dd_recipes.rows import Curve
-from dd_recipes.runfolder import write_json
 from dd_recipes.speed import measure_speed
 from dd_recipes.work import Work
 
@@ -44,9 +44,7 @@ def measure(bench: Bench, work: Work) -> None:
         "train_images": len(work.data.train),
         "test_images": len(work.data.test),
     }
-    folder = bench.folder.cell(cell.name)
-    write_json(folder / "curves.json", curves)
-    write_json(folder / "measured.json", {**about, **found})  # last: the cell is done
+    write_measured(bench.folder.cell(cell.name), curves, {**about, **found})
 
 
 def _accuracy(

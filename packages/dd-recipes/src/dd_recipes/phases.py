@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from dd_core.artifact import DistilledSet
-from dd_core.errors import ArtifactError
 from dd_core.evaluation import Evaluation, evaluate
 from dd_core.events import Listener, Message
 from dd_core.extractors import ExtractorPool, frozen_network, network_weights
@@ -28,12 +27,11 @@ from dd_core.soft_labels import label_with_teacher
 from dd_recipes.helpers import Call, Helpers, distill_together
 from dd_recipes.recipe import Cell
 from dd_recipes.runfolder import RunFolder, readable, waiting, write_json
+from dd_recipes.sets import SET_FORMAT, load_set
 from dd_recipes.shelf import Shelf
 from dd_recipes.work import Work
 
 __all__ = ["Bench", "SmallSet", "make_set", "train_students"]
-
-_SET_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,16 +141,8 @@ def _stored_or_held(bench: Bench, work: Work, key: str) -> Iterator[SmallSet | N
 
 def _stored(bench: Bench, key: str) -> SmallSet | None:
     folder = bench.folder.set(key)
-    record = readable(folder / "set.json")
-    if record.get("format") != _SET_FORMAT:
-        return None
-    try:
-        distilled = DistilledSet.load(folder / "distilled")
-    except ArtifactError:
-        return None
-    if distilled.fingerprint() != record["fingerprint"]:
-        return None
-    return SmallSet(key, folder, distilled, record["seconds"])
+    found = load_set(folder)
+    return None if found is None else SmallSet(key, folder, found[0], found[1]["seconds"])
 
 
 def _store(
@@ -165,7 +155,7 @@ def _store(
     }
     distilled = replace(distilled, provenance={**distilled.provenance, "data": facts})
     distilled.save(folder / "distilled")
-    stored = {"format": _SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
+    stored = {"format": SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
     write_json(folder / "set.json", stored)
     return SmallSet(key, folder, distilled, record["seconds"])
 

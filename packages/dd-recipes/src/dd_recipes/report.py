@@ -6,13 +6,11 @@ Everything is read from the folder, so a report can be written anew at any time.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dd_core.artifact import DistilledSet
-from dd_core.errors import ArtifactError
 from dd_recipes import figures
 from dd_recipes.figures_uses import search_chart
 from dd_recipes.pages import render
@@ -20,6 +18,7 @@ from dd_recipes.paper import Paper
 from dd_recipes.results import Results, findings
 from dd_recipes.rows import Row, duration
 from dd_recipes.runfiles import read_json, readable
+from dd_recipes.sets import load_set
 from dd_recipes.steps import done_steps
 
 __all__ = ["Entry", "Picture", "write_report"]
@@ -63,12 +62,15 @@ class Entry:
     note: str = ""
 
 
-def write_report(results: Results, folder: Path) -> Path:
+def write_report(
+    results: Results, folder: Path, *, warn: Callable[[str], None] = lambda _: None
+) -> Path:
     """Writes figures, ``report.md`` and ``report.html`` into a run folder.
 
     Args:
         results: The run's measurements.
         folder: The run folder, with its configuration, curves and distilled sets.
+        warn: Receives what is left out, in words.
 
     Returns:
         Path of the HTML page.
@@ -93,7 +95,7 @@ def write_report(results: Results, folder: Path) -> Path:
         ),
         "steps": done_steps(results, config),
         "charts": list(_charts(results, folder, config.get("x_label", ""))),
-        "grids": list(_grids(results, folder)),
+        "grids": list(_grids(results, folder, warn)),
         "published": any(row.published for row in results.rows),
         "duration": duration,
     }
@@ -190,16 +192,20 @@ def _first(shown: int, there: int) -> str:
     return f" The first {shown} of {there} cells." if shown < there else ""
 
 
-def _grids(results: Results, folder: Path) -> Iterator[Picture]:
+def _grids(results: Results, folder: Path, warn: Callable[[str], None]) -> Iterator[Picture]:
     seen: set[str] = set()
     for row in results.done:
         if row.set is None or row.set in seen or len(seen) >= _MOST_GRIDS:
             continue
         seen.add(row.set)
-        try:
-            stored = DistilledSet.load(folder / "sets" / row.set / "distilled")
-        except ArtifactError:
-            continue  # a set that was deleted leaves the numbers as they are
+        found = load_set(folder / "sets" / row.set)
+        if found is None:  # the numbers stay as they are
+            warn(
+                f"set {row.set} is missing, damaged or was changed, so its images are not shown; "
+                f"--rerun {row.name} makes it anew"
+            )
+            continue
+        stored = found[0]
         path = folder / "figures" / f"images-{row.name}.png"
         figures.image_grid(
             stored.images.clamp(0, 1).numpy(), stored.labels.numpy(),

@@ -16,7 +16,7 @@ from dd_core.checkpoint import write_atomically
 from dd_core.errors import UserError
 from dd_core.events import Event, PhaseAdvanced, as_record
 
-__all__ = ["EventLog", "key_of", "now", "read_json", "readable", "write_json"]
+__all__ = ["EventLog", "digest_of", "key_of", "now", "read_json", "readable", "write_json"]
 
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
@@ -30,6 +30,17 @@ def key_of(content: Mapping[str, Any]) -> str:
     """
     canonical = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def digest_of(content: object) -> str:
+    """SHA-256 of what `write_json` writes, whatever the order and the spaces of the file.
+
+    Example:
+        >>> digest_of({"a": (1, float("nan"))}) == digest_of({"a": [1, None]})
+        True
+    """
+    canonical = json.dumps(_finite(content), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def write_json(path: Path, content: object) -> None:

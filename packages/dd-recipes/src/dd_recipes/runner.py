@@ -28,6 +28,7 @@ from dd_recipes.forget import forget
 from dd_recipes.helpers import Helpers
 from dd_recipes.jobs import BEGAN
 from dd_recipes.measure import measure
+from dd_recipes.measured import damage
 from dd_recipes.phases import Bench
 from dd_recipes.preflight import Plan, computation, plan_cells
 from dd_recipes.recipe import Cell, Recipe
@@ -128,8 +129,8 @@ def reproduce(
         OSError: The disk is full.
     """
     began = float(os.environ.get(BEGAN, time.time())) if began is None else began
-    again = _named(recipe, rerun, "--rerun") if rerun else ()
-    chosen = _named(recipe, cells, "--cells")
+    again = select_cells(recipe, rerun, "--rerun") if rerun else ()
+    chosen = select_cells(recipe, cells)
     chosen = tuple(cell for cell in recipe.cells if cell in chosen or cell in again)
     embedded = {cell.data.source == "embedded" for cell in recipe.cells}
     folder, shelf = run_folder(out), Shelf(data_root, listen, mixed=len(embedded) > 1)
@@ -161,16 +162,12 @@ def reproduce(
         return _cells(_Run(recipe, plan, bench, began))
 
 
-def _named(recipe: Recipe, globs: Sequence[str], option: str) -> tuple[Cell, ...]:
-    try:
-        return select_cells(recipe, globs)
-    except UserError as error:
-        raise UserError(str(error).replace("--cells", option)) from None
-
-
 def _cells(run: _Run) -> Results:
     """Computes the cells that are missing; those that are held are looked at again at the end."""
     listen = run.bench.listen
+    for cell in run.recipe.cells:
+        if why := damage(run.folder.cell(cell.name)):
+            listen(Message(why, "warning"))
     for why in dict.fromkeys(run.plan.not_run.values()):
         names = ", ".join(name for name, given in run.plan.not_run.items() if given == why)
         listen(Message(f"not run: {names}: {why}", "warning"))

@@ -14,24 +14,30 @@ if TYPE_CHECKING:
 __all__ = ["select_cells"]
 
 
-def select_cells(recipe: Recipe, globs: Sequence[str]) -> tuple[Cell, ...]:
+def select_cells(recipe: Recipe, globs: Sequence[str], option: str = "--cells") -> tuple[Cell, ...]:
     """The cells of a recipe whose names match, in the recipe's order.
 
     Args:
         recipe: The recipe.
         globs: Patterns such as ``cifar10-*``; commas separate several. None means all cells.
+        option: The option that gave them, for the messages.
 
     Raises:
-        UserError: A pattern matches no cell; the message names the cells.
+        UserError: A pattern matches no cell, or is empty; the message names the cells.
     """
-    patterns = [part.strip() for each in globs for part in each.split(",") if part.strip()]
-    if not patterns:
+    if not globs:
         return recipe.cells
     names = [cell.name for cell in recipe.cells]
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    patterns: list[str] = []
+    for each in globs:
+        parts = [part.strip() for part in each.split(",") if part.strip()]
+        if not parts:  # such as an empty variable of a shell
+            raise UserError(f"{option} {each!r} names no cell; there are {shown}, or leave it out.")
+        patterns += parts
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
-            shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
             raise UserError(
-                f"--cells {pattern} matches no cell of {recipe.name}; there are {shown}."
+                f"{option} {pattern} matches no cell of {recipe.name}; there are {shown}."
             )
     return tuple(c for c in recipe.cells if any(fnmatchcase(c.name, p) for p in patterns))
