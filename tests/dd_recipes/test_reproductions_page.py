@@ -88,5 +88,7 @@ def test_the_columns_of_the_paper_are_there_where_a_cell_has_its_value(
     *others, last = results.rows
     table = list(tool._table(replace(results, rows=(*others, replace(last, published=value)))))
     assert "| paper | verdict |" in table[0] and "| 90.0 ± 0.3 |" in table[-1]
+    fewer = replace(results, rows=(*others, replace(last, published=value)))
+    assert list(tool._table(replace(fewer, changed=("synthetic.ipc",)))) == bare
     for lines, columns in ((bare, 5), (table, 7)):
         assert {line.count("|") for line in lines} == {columns + 1}
