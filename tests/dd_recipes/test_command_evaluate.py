@@ -78,7 +78,7 @@ def test_students_are_tested_and_the_numbers_kept(stored: Path, tree: Path, tmp_
     assert result.exit_code == 0, result.output
     assert "2 images a class" in result.output and "12 images of" in result.output
     assert "(n = 2), mean within" in result.output and "last epoch" in result.output
-    assert "best epochs, chosen on the test images" in result.output
+    assert "best epochs, the best of 4 tests on the test images" in result.output
     record = json.loads((tmp_path / "out" / "evaluate.json").read_text())
     (row,) = record["results"]["rows"]
     assert row["n"] == len(row["last"]) == 2

@@ -19,7 +19,10 @@ def lines(results: Mapping[str, Any]) -> list[str]:
         ends = numbers.interval(row["interval"])
         sure = f", mean within {ends} (95 %)" if ends else ""
         found.append(f"{row['network']}: {numbers.accuracy(row)}{sure}, last epoch")
-        found.append(f"  best epochs, chosen on the test images: {accuracy(row['best'])}")
+        looks = numbers.count(max(map(len, row["curves"])), "test")
+        found.append(
+            f"  best epochs, the best of {looks} on the test images: {accuracy(row['best'])}"
+        )
     if "budget" in results:
         found.append("trained anew for each length:")
         for point in results["budget"]:
