@@ -76,7 +76,7 @@ def import_images(
         pixels, labels = _read(folder, _ordered(folder, folders, facts))
     except DataError as error:
         raise ArtifactError(str(error)) from None
-    mean, std = statistics_of(facts.normalization, pixels.shape[1])
+    mean, std = statistics_of(facts.normalization, pixels.shape[1], folder)
     try:
         return DistilledSet(
             pixels, labels, facts.factor, mean, std, facts.class_names,
