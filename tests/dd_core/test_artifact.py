@@ -131,7 +131,18 @@ def test_a_lacking_or_senseless_field_is_one_error(tmp_path, field, value):
         DistilledSet.load(tmp_path)
     del manifest[field]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match=f"lacks a field.*{field}"):
+    with pytest.raises(ArtifactError, match=rf"lacks a field.*{field}.*\(images, labels, .*save\("):
+        DistilledSet.load(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -8])
+def test_damaged_tensors_are_called_so_though_their_checksum_fits(tmp_path, length):
+    manifest = write_format_1(tmp_path)
+    content = (tmp_path / "distilled.safetensors").read_bytes()[:length]
+    (tmp_path / "distilled.safetensors").write_bytes(content)
+    manifest["sha256"] = hashlib.sha256(content).hexdigest()
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"distilled\.safetensors is damaged .*Copy it again"):
         DistilledSet.load(tmp_path)
 
 

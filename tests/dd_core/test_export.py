@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from dd_core import ArtifactError, DistilledSet, SettingsError
+from dd_core.artifact_files import digest_of
 from dd_core.export import export_images, export_legacy, export_npz
 from dd_core.legacy import import_legacy
 
@@ -164,6 +165,16 @@ def test_legacy_soft_labels_come_back(tmp_path):
 def test_a_layout_without_factor_takes_no_grid(tmp_path, layout):
     with pytest.raises(ArtifactError, match="views=True"):
         export_legacy(example(), tmp_path / "old", layout)
+
+
+@pytest.mark.parametrize("kind", ["images", "mtt"])
+def test_what_export_json_says_has_a_checksum(tmp_path, kind):
+    if kind == "images":
+        pytest.importorskip("PIL")
+    WRITERS[kind](replace(example(), provenance={"folder": Path("x"), "n": (1, 2)}), tmp_path / "o")
+    said = json.loads((tmp_path / "o" / "export.json").read_text())
+    assert said["sha256"] == digest_of(said, "sha256")
+    assert said["sha256"] != digest_of({**said, "bound": 7}, "sha256")
 
 
 def test_unknown_layout_and_suffix_are_refused(tmp_path):

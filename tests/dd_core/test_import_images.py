@@ -94,6 +94,16 @@ def test_colour_makes_all_of_them_rgb(tree):
     found = import_images(tree, normalization="cifar10", factor=1)
     assert found.images.shape == (7, 3, 8, 8)
     assert found.images[4, :, 0, 0].tolist() == [1, 0, 0]
+    assert found.provenance["imported"]["gray_images_made_rgb"] == 6
+
+
+def test_images_of_one_kind_are_not_said_to_be_made_rgb(tree, tmp_path):
+    gray = import_images(tree, normalization=NORM, factor=1)
+    Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "1.png")
+    for file in list(tree.rglob("*.png")):
+        file.write_bytes((tmp_path / "1.png").read_bytes())
+    for found in (gray, import_images(tree, normalization="cifar10", factor=1)):
+        assert "gray_images_made_rgb" not in found.provenance["imported"]
 
 
 def test_what_is_not_said_is_asked_for_at_once(tree):
@@ -131,7 +141,7 @@ def test_images_that_are_no_set_are_refused(tree, tmp_path):
     options = {"normalization": NORM, "factor": 1}
     with pytest.raises(ArtifactError, match="is not a folder"):
         import_images(tmp_path / "nowhere", **options)
-    with pytest.raises(ArtifactError, match="normalization has 3 and 3 entries"):
+    with pytest.raises(ArtifactError, match=r"tree holds images with 1 channel, but .* 'cifar10'"):
         import_images(tree, normalization="cifar10", factor=1)
     with pytest.raises(ArtifactError, match="factor"):
         import_images(tree, normalization=NORM, factor=3)
@@ -149,6 +159,21 @@ def test_a_damaged_export_file_is_named(data, tmp_path, content):
     (tmp_path / "x" / "export.json").write_text(content)
     with pytest.raises(ArtifactError, match=r"export\.json"):
         import_images(tmp_path / "x")
+
+
+def test_a_changed_export_file_is_refused_and_one_without_checksum_read(data, tmp_path):
+    export_images(data, tmp_path / "x")
+    path = tmp_path / "x" / "export.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps(said, sort_keys=True))
+    assert import_images(tmp_path / "x").factor == 2
+    said["factor"] = 4
+    path.write_text(json.dumps(said))
+    with pytest.raises(ArtifactError, match=r"export\.json is damaged or was changed: its SHA-256"):
+        import_images(tmp_path / "x")
+    del said["sha256"]
+    path.write_text(json.dumps(said))
+    assert import_images(tmp_path / "x").factor == 4
 
 
 def test_free_pixels_that_were_clipped_come_back_clipped(data, tmp_path):

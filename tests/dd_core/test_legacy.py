@@ -73,8 +73,11 @@ def test_several_experiments_are_asked_for(tmp_path):
         import_legacy(tmp_path / "res.pt", **CIFAR)
     second = import_legacy(tmp_path / "res.pt", **CIFAR, experiment=1)
     torch.testing.assert_close(second.images, unit(seed=1), rtol=0, atol=1e-6)
-    with pytest.raises(ArtifactError, match="experiment is 2"):
+    with pytest.raises(ArtifactError, match=r"experiment is 2, but .*experiment=0 to 1\."):
         import_legacy(tmp_path / "res.pt", **CIFAR, experiment=2)
+    dc_file(tmp_path / "res.pt")
+    with pytest.raises(ArtifactError, match=r"experiment is 1, but .*holds one, experiment=0\."):
+        import_legacy(tmp_path / "res.pt", **CIFAR, experiment=1)
 
 
 @pytest.mark.parametrize("container", [list, tuple])
@@ -127,12 +130,118 @@ def test_datm_logits_become_soft_labels(tmp_path):
     data = import_legacy(tmp_path, **CIFAR, zca=False)
     torch.testing.assert_close(data.soft_labels, logits.softmax(1))
     assert torch.equal(data.labels, labels())
+    imported = data.provenance["imported"]
+    assert imported["labels"] == "class by class"
+    assert imported["rows_with_another_largest_entry"] == 1
     order = torch.tensor([4, 2, 0, 3, 5, 1])
     torch.save(logits[order], tmp_path / "labels_best.pt")
     assert torch.equal(import_legacy(tmp_path, **CIFAR, zca=False).labels, logits[order].argmax(1))
     torch.save(logits.softmax(1), tmp_path / "labels_best.pt")
     again = import_legacy(tmp_path, **CIFAR, zca=False)
     torch.testing.assert_close(again.soft_labels, data.soft_labels)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32, torch.bool])
+@pytest.mark.parametrize("layout", ["idc", "mtt"])
+def test_one_hot_rows_are_the_labels_and_nothing_else(tmp_path, kind, layout):
+    """Most rows agree with class by class here, and those that do not are right all the same."""
+    own = torch.tensor([1, 0, 0, 1, 2, 2])
+    rows = torch.nn.functional.one_hot(own, 3).to(kind)
+    if layout == "idc":
+        torch.save([unit(), rows], tmp_path / "idc.pt")
+        data = import_legacy(tmp_path / "idc.pt", **CIFAR, factor=1)
+    else:
+        torch.save(normalised(unit()), tmp_path / "images_best.pt")
+        torch.save(rows, tmp_path / "labels_best.pt")
+        data = import_legacy(tmp_path, **CIFAR, zca=False)
+    assert torch.equal(data.labels, own) and data.soft_labels is None
+
+
+def test_soft_labels_of_other_layouts_are_not_put_in_order(tmp_path):
+    own = torch.tensor([1, 0, 1, 1, 2, 2])
+    soft = torch.nn.functional.one_hot(own, 3) * 0.7 + 0.1
+    torch.save([unit(), soft], tmp_path / "idc.pt")
+    data = import_legacy(tmp_path / "idc.pt", **CIFAR, factor=1)
+    assert torch.equal(data.labels, own)
+    torch.testing.assert_close(data.soft_labels, soft)
+    assert data.provenance["imported"]["labels"] == "largest entry of each row"
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32])
+def test_a_column_of_labels_is_read_as_labels(tmp_path, kind):
+    torch.save([unit(), labels().view(-1, 1).to(kind)], tmp_path / "idc.pt")
+    assert torch.equal(import_legacy(tmp_path / "idc.pt", **CIFAR, factor=1).labels, labels())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.tensor([0, 0, 1, 1, 1, 0]), "from 0 to 1, and 3 classes .* of 'c' \\(label 2\\)"),
+        (torch.tensor([0, 0, 2, 2, 2, 0]), "from 0 to 2, and 3 classes .* of 'b' \\(label 1\\)"),
+        (torch.zeros(6), "no image of 'b' \\(label 1\\) and of 1 more"),
+        (labels() + 1, "labels run from 1 to 3, and 3 .*begin at 0: subtract 1"),
+        (labels() + 0.5, "not whole numbers from 0: labels\\[0\\] is 0.5"),
+        (-labels(), "not whole numbers from 0: labels\\[2\\] is -1"),
+        (labels()[:, None] + 0.5, "labels\\[0\\] is 0.5"),
+        (torch.eye(4)[labels()], "has 4 classes \\(4 numbers a row of labels\\), but 3 are named"),
+        (torch.eye(3)[labels()] / torch.tensor([1.0, 1, 0]), "finite: labels\\[0, 2\\] is nan"),
+    ],
+)
+def test_labels_that_do_not_fit_say_why(tmp_path, given, message):
+    torch.save([unit(), given], tmp_path / "idc.pt")
+    with pytest.raises(ArtifactError, match=message):
+        import_legacy(tmp_path / "idc.pt", **CIFAR, factor=1)
+
+
+@pytest.mark.parametrize(
+    ("content", "answers", "message"),
+    [
+        ([unit() * 255, labels()], {"factor": 1}, "from 0.* to 25.*divide them by 255"),
+        (
+            [unit() * 255, labels()],
+            {"factor": 1, "space": "normalized"},
+            "un-normalised is .* optimised ones at most from -5 to 6.*divide them by 255",
+        ),
+        ({"data": [[normalised(unit()) * 255, labels()]]}, {}, "normalization is probably another"),
+        ({"data": [[normalised(unit()) * 1e6, labels()]]}, {}, "optimised ones at most"),
+        ({"data": [[normalised(unit() * 12 - 5.5), labels()]]}, {}, "optimised ones at most"),
+        ([unit().double() * 1e300, labels()], {"factor": 1}, "no finite float32: images"),
+    ],
+)
+def test_pixels_where_no_image_can_be_are_refused(tmp_path, content, answers, message):
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(ArtifactError, match=rf"x\.pt.*{message}"):
+        import_legacy(tmp_path / "x.pt", **CIFAR, **answers)
+
+
+def test_pixels_that_an_optimiser_moved_are_read(tmp_path):
+    free = unit() * 10 - 4.5
+    torch.save({"data": [[normalised(free), labels()]]}, tmp_path / "dc.pt")
+    data = import_legacy(tmp_path / "dc.pt", **CIFAR)
+    torch.testing.assert_close(data.images, free, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([unit().permute(0, 2, 3, 1), labels()], r"\(6, 8, 8, 3\).*images\.permute\(0, 3, 1, 2\)"),
+        ([unit().byte(), labels()], r"Convert them to float and divide by 255\."),
+        ({"images": unit(), "labels": labels()}, r"no layout.*; save \[images, labels\]\."),
+        ({"data": [], "accs_all_exps": {}}, r"holds no set: its 'data' is empty\."),
+    ],
+)
+def test_what_is_no_set_is_told_the_way_out(tmp_path, content, message):
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(ArtifactError, match=message):
+        import_legacy(tmp_path / "x.pt", **CIFAR)
+
+
+def test_the_first_pixel_that_is_not_finite_is_named(tmp_path):
+    pixels = unit()
+    pixels[3, 2, 1, 0] = float("nan")
+    torch.save([pixels, labels()], tmp_path / "x.pt")
+    with pytest.raises(ArtifactError, match=r"images\[3, 2, 1, 0\] is nan"):
+        import_legacy(tmp_path / "x.pt", **CIFAR, factor=1)
 
 
 def test_all_that_is_missing_is_asked_for_at_once(tmp_path):
@@ -169,8 +278,9 @@ def test_contradictions_are_refused(tmp_path):
     ("changes", "message"),
     [
         ({"normalization": "cifar"}, "normalization is 'cifar'; choose one of"),
-        ({"normalization": "mnist"}, "1 and 1 entries.*3 channels"),
-        ({"class_names": ("a", "b")}, r"class_names holds 2 names, but .*idc\.pt has 3"),
+        ({"normalization": "mnist"}, r"idc\.pt holds images with 3 channels.*'mnist' has 1 and 1"),
+        ({"normalization": ((0.5,), (0.2,))}, r"3 channels.*\(mean, std\) has 1 and 1"),
+        ({"class_names": ("a", "b")}, r"idc\.pt has 3 classes \(labels run from 0 to 2\), but 2"),
         ({"factor": 3}, "factor is 3; give a whole number that divides the images' 8 px"),
         ({"factor": 0}, "factor is 0"),
         ({"experiment": 0}, "experiment is 0, but .* without experiments"),
@@ -246,10 +356,23 @@ def test_other_pickled_objects_are_refused_and_not_run(tmp_path, zipped, kind):
     torch.save(content, tmp_path / "x.pt", _use_new_zipfile_serialization=zipped)
     with pytest.raises(ArtifactError, match=r"pickled objects other than tensors.*could run code"):
         import_legacy(tmp_path / "x.pt", **CIFAR, factor=1)
-    (tmp_path / "y.pt").write_bytes(pickle.dumps(Evil(made), protocol=2))
-    with pytest.raises(ArtifactError, match=r"y\.pt"):
-        import_legacy(tmp_path / "y.pt", **CIFAR, factor=1)
     assert not made.exists()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_other_pickles_are_refused_and_not_run_without_a_warning(tmp_path, protocol, recwarn):
+    made = tmp_path / "made"
+    (tmp_path / "y.pt").write_bytes(pickle.dumps([1, Evil(made)], protocol=protocol))
+    with pytest.raises(ArtifactError, match=r"y\.pt holds pickled objects.*could run code"):
+        import_legacy(tmp_path / "y.pt", **CIFAR, factor=1)
+    assert not made.exists() and not recwarn.list
+
+
+@pytest.mark.parametrize("content", [b"hello", b"", b"cat\ndog\n"])
+def test_a_file_of_another_kind_is_no_file_of_torch(tmp_path, content):
+    (tmp_path / "y.pt").write_bytes(content)
+    with pytest.raises(ArtifactError, match=r"is damaged, or no file of torch\.save\.$"):
+        import_legacy(tmp_path / "y.pt", **CIFAR, factor=1)
 
 
 @pytest.mark.parametrize(

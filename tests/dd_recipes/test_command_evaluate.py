@@ -22,7 +22,7 @@ from dd_core import (
 )
 from dd_recipes.cli import Guarded
 from dd_recipes.commands._options import networks
-from dd_recipes.commands._students import in_order, source_for
+from dd_recipes.commands._students import in_order, resized_from, source_for
 from dd_recipes.commands.evaluate import evaluate
 from dd_recipes.recipe import DataSource
 from dd_recipes.sources import SOURCES, load_data
@@ -156,6 +156,49 @@ def test_the_data_set_is_known_by_its_classes(tmp_path: Path) -> None:
     select_random(data.train, settings, seed=0).save(tmp_path / "set")
     found = results(tmp_path / "set", "--out", tmp_path / "out", "--no-content")
     assert (found["data"], found["test_images"]) == ("Fashion-MNIST subset", 2500)
+
+
+def test_test_images_of_another_size_are_said(tmp_path: Path) -> None:
+    data = load_data(DataSource("embedded", size=16), None)
+    settings = SyntheticSettings(ipc=1, factor=1, init="real")
+    made = select_random(data.train, settings, seed=0)
+    replace(made, provenance={}).save(tmp_path / "set")
+    arguments = [tmp_path / "set", "--dataset", "embedded", "--no-content"]
+    result = call(*arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "test images of embedded (28 px) resized to 16 px, the size of the set's" in said
+    assert "tested on 2,500 images of Fashion-MNIST subset (28 px) resized to 16 px" in said
+    found = results(*arguments, "--out", tmp_path / "out")
+    assert found["data"] == "Fashion-MNIST subset (28 px) resized to 16 px"
+
+
+def test_a_size_that_was_asked_for_is_not_said(tmp_path: Path) -> None:
+    names = SOURCES["cifar10"].class_names
+    source = DataSource("cifar10", size=28)
+    bare = DistilledSet(
+        torch.zeros(10, 3, 28, 28), torch.arange(10), 1, (0.5,) * 3, (0.2,) * 3, names
+    )
+    assert resized_from(bare, source) == 32
+    assert resized_from(bare, DataSource("cifar10", size=32)) == 0
+    assert resized_from(bare, DataSource("imagenette", size=28)) == 0
+    assert resized_from(bare, DataSource("folder", size=28, path="x")) == 0
+    for size, own in ((28, 0), (0, 32)):
+        about = {"data": {"source": "cifar10", "size": size}}
+        assert resized_from(replace(bare, provenance=about), source) == own
+
+
+def test_classes_that_contradict_the_data_set_are_to_be_left_out(
+    stored: Path, tree: Path, tmp_path: Path
+) -> None:
+    export_legacy(DistilledSet.load(stored), tmp_path / "ncfm.pt", "idc")
+    result = call(tmp_path / "ncfm.pt", "--dataset", "folder", "--data", tree, "--factor", "1",
+                  "--normalization", "imagenet", "--classes", "a,b,c",
+                  "--out", tmp_path / "out")  # fmt: skip
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert f"--classes names 3 classes (a, b, c, ...), and {tree.name} has 3 (ant, bee," in said
+    assert "leave --classes out" in said and "--data." not in said
 
 
 def test_a_legacy_file(stored: Path, tree: Path, tmp_path: Path) -> None:

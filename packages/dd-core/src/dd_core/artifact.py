@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 
 from dd_core._arguments import as_path
 from dd_core.artifact_checks import check_set, plain_provenance
-from dd_core.artifact_files import FORMAT, read_files, write_files
+from dd_core.artifact_files import FORMAT, PIXELS, read_files, write_files
 from dd_core.augment import normalize
 from dd_core.decoding import Form, decode, factors_of
 from dd_core.errors import ArtifactError
@@ -239,6 +239,11 @@ class DistilledSet:
         manifest, content = read_files(folder)
         try:
             tensors = load(content)
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{folder / PIXELS} is damaged ({error}). Copy it again, or distil again."
+            ) from None
+        try:
             ours = manifest["format"] == FORMAT
             normalization, names = manifest["normalization"], manifest["class_names"]
             if not isinstance(names, list):
@@ -256,7 +261,11 @@ class DistilledSet:
                 value_range=tuple(manifest["value_range"]) if ours else (0.0, 1.0),
                 soft_labels=tensors.get("soft_labels"),
             )
-        except (KeyError, TypeError, ValueError, SafetensorError) as error:
-            raise ArtifactError(f"{folder} lacks a field of a distilled set ({error}).") from None
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"{folder} lacks a field of a distilled set ({error}). Copy it again, or write it "
+                "whole with DistilledSet(images, labels, factor, mean, std, class_names).save("
+                f"{folder.name!r})."
+            ) from None
         except ArtifactError as error:
             raise ArtifactError(f"{folder} does not hold a distilled set: {error}") from None

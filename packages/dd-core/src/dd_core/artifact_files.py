@@ -11,11 +11,11 @@ from typing import Any
 from dd_core.checkpoint import write_atomically
 from dd_core.errors import ArtifactError
 
-__all__ = ["FORMAT", "read_files", "write_files"]
+__all__ = ["FORMAT", "PIXELS", "digest_of", "read_files", "write_files"]
 
 FORMAT = 2
 _READABLE = (1, 2)  # 1: no form of decoding, no range, no soft labels, manifest without checksum
-_PIXELS, _MANIFEST = "distilled.safetensors", "manifest.json"
+PIXELS, _MANIFEST = "distilled.safetensors", "manifest.json"
 
 
 def write_files(folder: Path, content: bytes, facts: Mapping[str, Any]) -> None:
@@ -31,9 +31,9 @@ def write_files(folder: Path, content: bytes, facts: Mapping[str, Any]) -> None:
         OSError: The folder cannot be written.
     """
     manifest = {"format": FORMAT, **facts, "sha256": hashlib.sha256(content).hexdigest()}
-    manifest["manifest_sha256"] = _digest(manifest)
+    manifest["manifest_sha256"] = digest_of(manifest)
     try:
-        write_atomically(folder / _PIXELS, content)
+        write_atomically(folder / PIXELS, content)
         write_atomically(folder / _MANIFEST, json.dumps(manifest, indent=2).encode())
     except (FileExistsError, NotADirectoryError):
         raise ArtifactError(
@@ -50,7 +50,7 @@ def read_files(folder: Path) -> tuple[dict[str, Any], bytes]:
     name = folder / _MANIFEST
     try:
         manifest = json.loads(name.read_bytes())
-        content = (folder / _PIXELS).read_bytes()
+        content = (folder / PIXELS).read_bytes()
     except FileNotFoundError as error:
         raise ArtifactError(
             f"{error.filename} is missing; is {folder} a distilled set?{_hint(folder)}"
@@ -68,14 +68,16 @@ def read_files(folder: Path) -> tuple[dict[str, Any], bytes]:
     if type(found) is not int or found not in _READABLE:
         readable = " and ".join(map(str, _READABLE))
         raise ArtifactError(f"{name} has format {found}, this version reads {readable}.")
-    if found == FORMAT and _digest(manifest) != manifest.get("manifest_sha256"):
+    if found == FORMAT and manifest.get("manifest_sha256") != digest_of(
+        manifest, "manifest_sha256"
+    ):
         raise ArtifactError(
             f"{name} is damaged or was changed: its SHA-256 is not the one it holds. Copy it "
             "again, or make a changed set with DistilledSet and save it."
         )
     if hashlib.sha256(content).hexdigest() != manifest.get("sha256"):
         raise ArtifactError(
-            f"{folder / _PIXELS} is damaged: its SHA-256 is not that of the manifest. "
+            f"{folder / PIXELS} is damaged: its SHA-256 is not that of the manifest. "
             "Copy it again, or distil again."
         )
     return manifest, content
@@ -88,7 +90,17 @@ def _hint(folder: Path) -> str:
     return f" It holds one: load {' or '.join(map(str, inner[:3]))}." if inner else ""
 
 
-def _digest(manifest: Mapping[str, Any]) -> str:
-    """SHA-256 of what a manifest says, whatever its line breaks."""
-    facts = {name: value for name, value in manifest.items() if name != "manifest_sha256"}
+def digest_of(said: Mapping[str, Any], without: str | None = None) -> str:
+    """SHA-256 of what a JSON file says, whatever its line breaks.
+
+    Args:
+        said: What JSON can say, as it gives it back.
+        without: The field that holds the digest.
+
+    Example:
+        >>> said = {"factor": 2, "decode": "single"}
+        >>> digest_of({**said, "sha256": digest_of(said)}, "sha256") == digest_of(said)
+        True
+    """
+    facts = {name: value for name, value in said.items() if name != without}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from dd_core._arguments import as_choice, as_path
 from dd_core.artifact import DistilledSet
+from dd_core.artifact_files import digest_of
 from dd_core.augment import normalize
 from dd_core.checkpoint import write_atomically
 from dd_core.errors import ArtifactError
 
-__all__ = ["MARK", "LegacyLayout", "export_images", "export_legacy", "export_npz"]
+__all__ = ["MARK", "LegacyLayout", "export_images", "export_legacy", "export_npz", "mark_of"]
 
 LegacyLayout = Literal["dc", "idc", "mtt"]
 MARK = "export.json"  # in every folder that this module wrote
@@ -39,7 +40,8 @@ def export_images(
 
     A class folder is called by its label and its name (``003_cat``), so that folders in
     alphabetical order are the labels in order; characters that a file system may refuse become
-    ``_``. ``export.json`` beside them says what the pixels alone do not. A pixel becomes
+    ``_``. ``export.json`` beside them says what the pixels alone do not, with a checksum of what it
+    says. A pixel becomes
     round(255 x), so it comes back within 1/510.
 
     Args:
@@ -81,7 +83,7 @@ def export_images(
             Image.fromarray(array).save(target / names[label] / f"{written[label]:05d}.png")
             written[label] += 1
         facts = {**facts_of(data), "views": views, "folders": names}
-        (target / MARK).write_text(json.dumps(facts, indent=2, default=str))
+        (target / MARK).write_text(mark_of(facts))
 
     write_folder(as_path("folder", folder), write, overwrite)
 
@@ -178,7 +180,7 @@ def export_legacy(
     def write(target: Path) -> None:
         (target / "images_best.pt").write_bytes(torch_bytes(normalised))
         (target / "labels_best.pt").write_bytes(torch_bytes(labels))
-        (target / MARK).write_text(json.dumps(facts_of(data), indent=2, default=str))
+        (target / MARK).write_text(mark_of(facts_of(data)))
 
     write_folder(path, write, overwrite)
 
@@ -206,6 +208,12 @@ def facts_of(data: DistilledSet) -> dict[str, Any]:
         "soft_labels": data.soft_labels is not None,
         "provenance": dict(data.provenance),
     }
+
+
+def mark_of(facts: Mapping[str, Any]) -> str:
+    """What ``export.json`` holds: the facts, and the SHA-256 of these."""
+    said = json.loads(json.dumps(facts, default=str))
+    return json.dumps({**said, "sha256": digest_of(said)}, indent=2)
 
 
 def _folder_name(label: int, data: DistilledSet) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dd_core._arguments import as_path, as_whole
 from dd_core.artifact import DistilledSet
+from dd_core.artifact_files import digest_of
 from dd_core.datasets._square import as_array
 from dd_core.datasets.folder import class_files, class_folders, images_of
 from dd_core.decoding import Form
@@ -39,7 +40,8 @@ def import_images(
     any error.
 
     Args:
-        folder: One folder a class, with image files of one size: gray or RGB, 8 bits.
+        folder: One folder a class, with image files of one size: gray or RGB, 8 bits. Where some
+            are gray and some RGB, all are made RGB, and the provenance says how many were gray.
         normalization: A name of `NORMALIZATIONS`, such as ``cifar10``, or (mean, std) with one
             number a channel, of pixels from 0 to 1.
         class_names: Names in the order of the labels of the test images. If they are those of the
@@ -73,14 +75,14 @@ def import_images(
     try:
         folders = _numbered(class_folders(folder))
         facts = _facts(folder, said) or _asked(folder, said, folders, decode, bound)
-        pixels, labels = _read(folder, _ordered(folder, folders, facts))
+        pixels, labels, gray = _read(folder, _ordered(folder, folders, facts))
     except DataError as error:
         raise ArtifactError(str(error)) from None
-    mean, std = statistics_of(facts.normalization, pixels.shape[1])
+    mean, std = statistics_of(facts.normalization, pixels.shape[1], folder)
     try:
         return DistilledSet(
             pixels, labels, facts.factor, mean, std, facts.class_names,
-            {**facts.provenance, "imported": _imported(folder, facts)},
+            {**facts.provenance, "imported": _imported(folder, facts, gray)},
             decode=facts.decode, bound=facts.bound,
         )  # fmt: skip
     except ArtifactError as error:
@@ -101,10 +103,11 @@ class _Facts:
     soft_labels: bool = False
 
 
-def _imported(folder: Path, facts: _Facts) -> dict[str, Any]:
-    """Where the set comes from; image files hold no soft labels."""
-    lost = {"soft_labels_left_out": True} if facts.soft_labels else {}
-    return {"layout": "images", "folder": folder.name, **lost}
+def _imported(folder: Path, facts: _Facts, gray: int) -> dict[str, Any]:
+    """Where the set comes from; image files hold no soft labels, and gray ones may be made RGB."""
+    lost: dict[str, Any] = {"soft_labels_left_out": True} if facts.soft_labels else {}
+    made = {"gray_images_made_rgb": gray} if gray else {}
+    return {"layout": "images", "folder": folder.name, **lost, **made}
 
 
 def _facts(folder: Path, said: dict[str, Any]) -> _Facts | None:
@@ -119,6 +122,12 @@ def _facts(folder: Path, said: dict[str, Any]) -> _Facts | None:
         raise ArtifactError(
             f"{', '.join(given)} was given, but {folder / MARK} says it; leave it out, or take "
             "that file away."
+        )
+    held = stored.get("sha256") if isinstance(stored, dict) else None  # older exports hold none
+    if held is not None and held != digest_of(stored, "sha256"):
+        raise ArtifactError(
+            f"{folder / MARK} is damaged or was changed: its SHA-256 is not the one it holds. "
+            "Export the set again, or take that file away and say normalization and factor."
         )
     try:
         views, normal = bool(stored["views"]), stored["normalization"]
@@ -187,12 +196,13 @@ def _ordered(folder: Path, folders: list[str], facts: _Facts) -> list[str]:
     return list(wanted)
 
 
-def _read(folder: Path, folders: list[str]) -> tuple[Tensor, Tensor]:
-    """Pixels from 0 to 1 and labels, class by class."""
+def _read(folder: Path, folders: list[str]) -> tuple[Tensor, Tensor, int]:
+    """Pixels from 0 to 1, labels, class by class, and how many gray images were made RGB."""
     listing = class_files(folder, folders)
     part = images_of(listing)
     images = [part.read(i)[0] for i in range(len(listing))]
-    gray = all(image.mode in ("1", "L", "LA", "La") for image in images)
+    n_gray = sum(image.mode in ("1", "L", "LA", "La") for image in images)
+    gray = n_gray == len(images)
     arrays = [
         as_array(image, part.describe(i), size=None, gray=gray, strict=False)
         for i, image in enumerate(images)
@@ -206,4 +216,5 @@ def _read(folder: Path, folders: list[str]) -> tuple[Tensor, Tensor]:
                 "size."
             )
     pixels = torch.stack([torch.from_numpy(array.copy()) for array in arrays])
-    return pixels.float() / 255, torch.tensor([label for _, label in listing])
+    labels = torch.tensor([label for _, label in listing])
+    return pixels.float() / 255, labels, 0 if gray else n_gray

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import pickletools
+import warnings
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from dd_core.errors import ArtifactError
 
-__all__ = ["LAYOUTS", "LegacyFile", "read_legacy", "sha256_of"]
+__all__ = ["LAYOUTS", "LegacyFile", "place_of", "read_legacy", "sha256_of"]
 
 LAYOUTS = {
     "dc": "DC, DSA or DM: a dictionary with 'data'",
@@ -30,7 +32,7 @@ class LegacyFile:
 
     layout: Literal["dc", "idc", "mtt"]
     images: Tensor
-    labels: Tensor  # (n,) integers, or (n, n_classes) logits
+    labels: Tensor  # (n,) integers, or (n, n_classes) logits with two classes or more
     files: tuple[Path, ...]
 
 
@@ -67,39 +69,75 @@ def read_legacy(path: Path, experiment: int | None) -> LegacyFile:
             raise ArtifactError(
                 f"{path} holds {len(runs)} experiments; give experiment=0 to {len(runs) - 1}."
             )
+        if not runs:
+            raise ArtifactError(f"{path} holds no set: its 'data' is empty.")
         number = experiment or 0
         if not 0 <= number < len(runs):
-            raise ArtifactError(f"experiment is {number}, but {path} holds {len(runs)} of them.")
+            there = "one, experiment=0" if len(runs) == 1 else f"experiment=0 to {len(runs) - 1}"
+            raise ArtifactError(f"experiment is {number}, but {path} holds {there}.")
         content, layout = runs[number], "dc"
     else:
         layout = "idc"
     if not isinstance(content, (list, tuple)) or len(content) != 2:
         known = "; ".join(LAYOUTS.values())
-        raise ArtifactError(f"{path} has no layout that is known here ({known}).")
+        raise ArtifactError(
+            f"{path} has no layout that is known here ({known}); save [images, labels]."
+        )
     return _checked(LegacyFile("dc" if layout == "dc" else "idc", content[0], content[1], (path,)))
 
 
 def _checked(legacy: LegacyFile) -> LegacyFile:
-    """The same with float32 images, or an error."""
-    images, labels = legacy.images, legacy.labels
-    if not (_is_plain(images) and images.is_floating_point() and images.ndim == 4):
-        raise ArtifactError(
-            f"{legacy.files[0]} does not hold images and labels: images are {_kind(images)}, not a "
-            "floating-point tensor of shape (n, channels, height, width)."
-        )
+    """The same with float32 images and without a column of labels, or an error."""
+    images = _checked_images(legacy.images, legacy.files[0])
+    labels, file = legacy.labels, legacy.files[-1]
     if not _is_plain(labels) or labels.is_complex():
         raise ArtifactError(
-            f"{legacy.files[-1]} does not hold images and labels: labels are {_kind(labels)}, not "
-            "a tensor of real numbers."
+            f"{file} does not hold images and labels: labels are {_kind(labels)}, not a tensor of "
+            "real numbers."
         )
-    if labels.ndim not in (1, 2) or len(labels) != len(images) or not labels.numel():
+    if labels.ndim not in (1, 2) or len(labels) != len(images):
         raise ArtifactError(
-            f"{legacy.files[-1]} holds labels of shape {tuple(labels.shape)} for {len(images)} "
-            "images."
+            f"{file} holds labels of shape {tuple(labels.shape)} for {len(images)} images."
         )
-    if not bool(torch.isfinite(images).all()):
-        raise ArtifactError(f"{legacy.files[0]} holds NaN or infinite pixels.")
-    return replace(legacy, images=images.detach().float().contiguous(), labels=labels.detach())
+    if labels.ndim == 2 and labels.shape[1] == 1:  # no numbers a class: there is no one class
+        labels = labels[:, 0]
+    return replace(legacy, images=images, labels=labels.detach())
+
+
+def _checked_images(images: Tensor, file: Path) -> Tensor:
+    """As float32, or an error."""
+    if not (_is_plain(images) and images.is_floating_point() and images.ndim == 4):
+        raise ArtifactError(
+            f"{file} does not hold images and labels: images are {_kind(images)}, not a "
+            f"floating-point tensor of shape (n, channels, height, width).{_of_bytes(images)}"
+        )
+    second, third, last = images.shape[1:]
+    if second not in (1, 3) and last in (1, 3) and second == third:
+        raise ArtifactError(
+            f"{file}: images of shape {tuple(images.shape)} have their channels last; save "
+            "images.permute(0, 3, 1, 2)."
+        )
+    pixels = images.detach().float().contiguous()
+    finite = torch.isfinite(pixels)
+    if not bool(finite.all()):
+        place = place_of(~finite)
+        raise ArtifactError(
+            f"{file} holds a pixel that is no finite float32: images{list(place)} is "
+            f"{float(images[place]):.3g}."
+        )
+    return pixels
+
+
+def _of_bytes(images: object) -> str:
+    """The way out for images of whole numbers."""
+    if isinstance(images, Tensor) and images.dtype == torch.uint8:
+        return " Convert them to float and divide by 255."
+    return ""
+
+
+def place_of(bad: Tensor) -> tuple[int, ...]:
+    """The first place where it is true."""
+    return tuple(bad.nonzero()[0].tolist())
 
 
 def _is_plain(value: object) -> bool:
@@ -126,7 +164,8 @@ def _load(path: Path) -> Any:
             raise ArtifactError(
                 f"{path} is damaged: the checksum of {damaged} in it is another. Copy it again."
             )
-        with torch.serialization.safe_globals(_numpy_numbers()):
+        with torch.serialization.safe_globals(_numpy_numbers()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, where the file is another kind of pickle
             return torch.load(path, map_location="cpu", weights_only=True)
     except ArtifactError:
         raise
@@ -136,17 +175,36 @@ def _load(path: Path) -> Any:
         )
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read ({error.strerror or error}).") from None
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" not in str(error):  # how a pickle names a class or a function
-            raise ArtifactError(f"{path} is damaged, or no file of torch.save.") from None
-        raise ArtifactError(
-            f"{path} holds pickled objects other than tensors, numbers and lists. Reading them "
-            "could run code, so they are refused; save images and labels as tensors where the "
-            "file was made."
-        ) from None
     except Exception as error:  # torch raises many kinds for damaged files
-        first = (str(error).splitlines() or [type(error).__name__])[0][:100]
-        raise ArtifactError(f"{path} is damaged, or no file of torch.save ({first}).") from None
+        raise ArtifactError(f"{path} {_trouble(path, error)}") from None
+
+
+def _trouble(path: Path, error: Exception) -> str:
+    """What is the matter with a file that torch.load refuses."""
+    unpickling = isinstance(error, pickle.UnpicklingError)
+    if _names_code(path, unpickling and "GLOBAL" in str(error)):
+        return (
+            "holds pickled objects other than tensors, numbers and lists. They could run code, so "
+            "it is not loaded; save images and labels as tensors where the file was made."
+        )
+    first = (str(error).splitlines() or [""])[0][:100]
+    detail = "" if unpickling or " " not in first else f" ({first})"
+    return f"is damaged, or no file of torch.save{detail}."
+
+
+def _names_code(path: Path, refused: bool) -> bool:
+    """Whether a pickle in it names a class or a function that torch does not allow.
+
+    Args:
+        path: The file; nothing of it is run.
+        refused: What torch says; it takes a text that begins with "c" for such a name too.
+    """
+    try:
+        with path.open("rb") as file:  # the first pickle; a file of torch.save has more
+            names = {operation.name for operation, _, _ in pickletools.genops(file)}
+    except Exception:  # no pickle, or a damaged one
+        return refused and zipfile.is_zipfile(path)
+    return refused or bool(names & {"GLOBAL", "STACK_GLOBAL", "INST"})
 
 
 def _damaged_member(path: Path) -> str | None:

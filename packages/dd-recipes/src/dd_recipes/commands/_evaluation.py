@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from dd_recipes.commands._stored import Answers, legacy_options, read_set
-from dd_recipes.commands._students import in_order, source_for
+from dd_recipes.commands._students import in_order, resized_from, source_for
 
 if TYPE_CHECKING:
     from dd_core.artifact import DistilledSet
@@ -59,12 +59,14 @@ class Subject:
         stored: The set, with the labels that are wanted.
         source: Its data set.
         root: Folder of the data sets, if it was given.
+        named: Whether the user named the classes.
     """
 
     path: Path
     stored: DistilledSet
     source: DataSource
     root: Path | None
+    named: bool = False
 
 
 def read_subject(
@@ -80,11 +82,14 @@ def read_subject(
         UserError: It cannot be read, something is not said, or what is said does not fit.
     """
     stored = _labelled(read_set(path, Answers(**answers), root), soft, path)
-    return Subject(path, stored, source_for(stored, answers["dataset"], root, held_out), root)
+    source = source_for(stored, answers["dataset"], root, held_out)
+    return Subject(path, stored, source, root, named=answers["classes"] is not None)
 
 
 def load_images(subject: Subject, listen: Listener) -> ImageData:
     """The real images, with their classes in the order of the set's.
+
+    Their name says so where they were made another size only because the set has it.
 
     Raises:
         UserError: There are none, or they are of other classes or channels.
@@ -95,14 +100,25 @@ def load_images(subject: Subject, listen: Listener) -> ImageData:
 
     if lost := _labels_left_out(subject.stored):
         listen(Message(lost))
+    own = resized_from(subject.stored, subject.source)
+    change = f" ({own} px) resized to {subject.source.size} px" if own else ""
+    if own:
+        text = f"images of {subject.source.source}{change}, the size of the set's"
+        listen(Message(f"test {text}; results are not those of {own} px", "warning"))
     data, names = load_data(subject.source, subject.root, listen), subject.stored.class_names
-    data = ImageData(data.name, in_order(data.train, names), in_order(data.test, names))
-    check_images(subject.stored, data)
+    train, test = (in_order(part, names) for part in (data.train, data.test))
+    data = ImageData(f"{data.name}{change}", train, test)
+    check_images(subject.stored, data, named=subject.named)
     return data
 
 
-def check_images(stored: DistilledSet, data: ImageData) -> None:
+def check_images(stored: DistilledSet, data: ImageData, *, named: bool = False) -> None:
     """Refuses images that the set is not of.
+
+    Args:
+        stored: The set.
+        data: The images.
+        named: Whether the user named the set's classes.
 
     Raises:
         DataError: They are of other classes or channels.
@@ -111,6 +127,12 @@ def check_images(stored: DistilledSet, data: ImageData) -> None:
 
     ours, theirs = stored.class_names, data.test.class_names
     way = "give the data set that it was distilled from with --dataset and --data."
+    if ours != theirs and named:
+        raise DataError(
+            f"--classes names {len(ours)} classes ({', '.join(ours[:3])}, ...), and {data.name} "
+            f"has {len(theirs)} ({', '.join(theirs[:3])}, ...); leave --classes out, so that the "
+            "data set says them, or give these names in the order of the labels."
+        )
     if ours != theirs:
         raise DataError(
             f"The set has {len(ours)} classes ({', '.join(ours[:3])}, ...), and {data.name} has "

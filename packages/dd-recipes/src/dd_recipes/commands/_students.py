@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from dd_core.images import LabeledImages
     from dd_recipes.recipe import DataSource
 
-__all__ = ["accuracy", "in_order", "source_for"]
-
+__all__ = ["accuracy", "in_order", "resized_from", "source_for"]
 
 _LONG_TAIL = ("imbalance_factor", "imbalance_seed")
 
@@ -70,6 +69,21 @@ def source_for(
     if isinstance(known, dict) and known.get("source") == dataset:
         long_tail = {name: known[name] for name in _LONG_TAIL if name in known}
     return DataSource(dataset, size=size, **long_tail)  # type: ignore[arg-type]
+
+
+def resized_from(stored: DistilledSet, source: DataSource) -> int:
+    """Pixels along a side of the data set's own images, where no one asked for those of the set.
+
+    Returns:
+        0 where both are the same, where the data set has no size of its own, or where the set's
+        provenance names the size that it has.
+    """
+    from dd_recipes.source_table import SOURCES
+
+    known = stored.provenance.get("data")
+    asked = known.get("size") if isinstance(known, dict) else None
+    own = SOURCES[source.source].px if source.source in SOURCES else 0
+    return 0 if source.size in (own, asked) else own
 
 
 def in_order(test: LabeledImages, names: tuple[str, ...]) -> LabeledImages:
