@@ -277,6 +277,8 @@ def test_scores_without_the_whole_set_and_with_other_labels(
     page = Page(write_evaluation_report({**results, "scores": scores.as_record()}, stored, None,
                                         tmp_path))  # fmt: skip
     assert "label-robust (LRS)not known without --whole-epochs–" in page.words
+    cells = [a["class"] for tag, a in page.tags if tag == "td" and "main" in (a.get("class") or "")]
+    assert cells.count("num main words") == 1  # words wrap, numbers do not
     value = augmentation_robust_score(0.19, 0.19)
     assert "The label-robust score is not known without --whole-epochs" in page.words
     assert f"the augmentation-robust score {value:.3f}" in page.words

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from dd_recipes import evaluation_figures, figures, figures_uses
 from dd_recipes.figures import (
     accuracy_chart,
     axis_chart,
@@ -111,3 +116,116 @@ def test_progress_chart(tmp_path: Path, measure: str) -> None:
     rows = [measured(n, 30.0, 33.0, measure=measure, curve=curve) for n in ("DM", "NCFM")]
     progress_chart(rows, tmp_path / "p.png")
     drawn(tmp_path / "p.png")
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are made, laid out instead of written."""
+    made: list[Figure] = []
+
+    def keep(figure: Figure, path: Path) -> None:
+        FigureCanvasAgg(figure).draw()
+        made.append(figure)
+
+    for module in (figures, figures_uses, evaluation_figures):
+        monkeypatch.setattr(module, "save_figure", keep)
+    return made
+
+
+def named_rows(n: int, **rest: Any) -> list[Row]:
+    return [measured(f"a method with a long name {i}", 30.0, 33.0, **rest) for i in range(n)]
+
+
+def draw_axis(n: int) -> None:
+    rows = [row for x in (1.0, 2.0) for row in named_rows(n, x=x, published=PUBLISHED)]
+    axis_chart(rows, Path("x.png"))
+
+
+def draw_progress(n: int) -> None:
+    progress_chart(named_rows(n, curve=((1.0, (2.0, 3.0)), (2.0, (3.0, 5.0)))), Path("p.png"))
+
+
+def draw_students(n: int) -> None:
+    rows = named_rows(n)
+    student_curves(rows, {row.name: [[[1, 2.0], [2, 3.0]]] for row in rows}, Path("s.png"))
+
+
+def draw_continual(n: int) -> None:
+    record = {"mean": 2.0, "steps": [{"classes": c, "mean": 2, "last": [1, 3]} for c in (1, 2)]}
+    records = {row.name: record for row in named_rows(n)}
+    figures_uses.continual_chart(records, Path("c.png"))
+
+
+def draw_training(n: int) -> None:
+    rows = [{"network": row.name, "curves": [[[1, 2.0], [2, 3.0]]]} for row in named_rows(n)]
+    evaluation_figures.training_chart(rows, Path("t.png"))
+
+
+DRAW = (draw_axis, draw_progress, draw_students, draw_continual, draw_training)
+
+
+@pytest.mark.parametrize("n", [1, 8])
+@pytest.mark.parametrize("draw", DRAW)
+def test_a_legend_hides_nothing_and_is_not_cut(
+    kept: list[Figure], draw: Callable[[int], None], n: int
+) -> None:
+    draw(n)
+    (figure,) = kept
+    (axes,) = figure.axes
+    (legend,) = figure.legends
+    assert axes.get_legend() is None
+    box = legend.get_window_extent()
+    assert not box.overlaps(axes.get_tightbbox())
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1
+    assert axes.bbox.height > 200  # points of the picture are left for the data
+
+
+def test_bars_of_one_method_have_one_colour(kept: list[Figure]) -> None:
+    rows = [measured(f"{row}-{column}", 40.0, 42.0, row=row, column=column, kind=kind)
+            for row, kind in (("a", "distill"), ("b", "distill"), ("c", "random"))
+            for column in ("IPC 1", "IPC 10")]  # fmt: skip
+    accuracy_chart(rows, Path("a.png"))
+    shades = [to_rgb(bar.get_facecolor()) for bar in kept[0].axes[0].patches]
+    assert shades[::2] == shades[1::2]
+    assert len(set(shades)) == 3
+
+
+@pytest.mark.parametrize("paper", [5.0, 49.5, 99.9])
+def test_the_mark_of_the_paper_stays_clear_of_the_numbers(kept: list[Figure], paper: float) -> None:
+    value = PublishedValue(paper, "Table 1", 0.3, 10)
+    accuracy_chart([measured(n, 3.0, 4.0, published=value) for n in "ab"], Path("a.png"))
+    words = {True: [], False: []}
+    for text in kept[0].axes[0].texts:
+        words[text.get_text() == "paper"].append(text.get_window_extent())
+    assert len(words[True]) == len(words[False]) == 2
+    assert max(box.x1 for box in words[True]) < min(box.x0 for box in words[False])
+    assert max(box.x1 for box in words[False]) <= kept[0].bbox.x1
+
+
+def test_losses_have_whole_titles_and_no_empty_place(kept: list[Figure]) -> None:
+    long = "NCFM without the sampling network, tinyimagenet-ipc50"
+    histories = {
+        "DM": {"match": [3.0, 2.0], "calibration": [0.0, 0.0]},
+        long: {"match": [3.0, 2.0], "calibration": [1.0, 1.0]},
+    }
+    loss_curves(histories, Path("l.png"))
+    dm, match, calibration = kept[0].axes
+    right = kept[0].bbox.x1
+    assert dm.get_window_extent().width > 1.5 * match.get_window_extent().width
+    for axes in (dm, match, calibration):
+        assert axes.get_title("left") and axes._left_title.get_window_extent().x1 < right
+    first, second = (axes._left_title.get_window_extent() for axes in (match, calibration))
+    assert not first.overlaps(second)
+
+
+@pytest.mark.parametrize("ipc", [1, 2, 3, 5])
+def test_grids_of_any_number_of_images_have_like_shapes(kept: list[Figure], ipc: int) -> None:
+    images = np.linspace(0, 1, 10 * ipc, dtype=np.float32)[:, None, None, None]
+    pixels = np.broadcast_to(images, (10 * ipc, 1, 8, 8)).copy()
+    names = [f"class {i}" for i in range(10)]
+    image_grid(pixels, np.repeat(np.arange(10), ipc), names, Path("g.png"))
+    width, height = kept[0].get_size_inches()
+    assert height < 1.6 * width
+    if ipc > 1:
+        shown = [label.get_text() for axes in kept[0].axes for label in axes.get_yticklabels()]
+        assert shown == names

@@ -80,6 +80,21 @@ def test_every_picture_is_one_of_the_folder_and_has_words(
     assert all(len(a["alt"] or "") > 20 for a in images)
 
 
+def test_pictures_scroll_where_the_page_is_too_narrow_for_their_words(page: Page) -> None:
+    before = [page.tags[i - 1] for i, (tag, _) in enumerate(page.tags) if tag == "img"]
+    assert before == [("div", {"class": "scroll"})] * 7
+    for picture in (a for tag, a in page.tags if tag == "img"):
+        content = base64.b64decode((picture["src"] or "").partition(",")[2])
+        width = int.from_bytes(content[16:20], "big")
+        assert picture["style"] == f"--least: {width // 2}px"
+
+
+def test_the_accuracy_is_the_first_column(page: Page, folder: tuple[Path, Results]) -> None:
+    assert "cellmeasuredlast epoch (n)best epochstored" in page.words
+    header = re.search(r"^\| cell \|.*", (folder[0] / "report.md").read_text(), re.M)
+    assert header is not None and header[0].startswith("| cell | measured, last epoch (n) |")
+
+
 def test_the_page_says_what_was_measured(page: Page, folder: tuple[Path, Results]) -> None:
     results = folder[1]
     for row in results.rows:
@@ -92,6 +107,7 @@ def test_the_page_says_what_was_measured(page: Page, folder: tuple[Path, Results
     assert "torch" in page.words
     assert results.runtime in page.words
     assert page.open == []
+    assert "Dashed" not in page.words  # no published value, no line for it
 
 
 def test_markdown_names_pictures_that_are_there(folder: tuple[Path, Results]) -> None:
@@ -128,6 +144,7 @@ def test_published_values_stand_beside_measured_ones(
     write_report(results, tmp_path / "run")
     page = Page((tmp_path / "run" / "report.html").read_text())
     assert "90.0 ± 0.3 (n = 10)" in page.words
+    assert "Dashed: the paper's values." in page.words
     assert "Best <epoch>." in page.words
     assert "@inproceedings" in page.words
     links = [a["href"] for tag, a in page.tags if tag == "a"]
@@ -161,6 +178,7 @@ def test_several_columns_make_a_table_with_references_and_claims(
     write_report(results, tmp_path / "run")
     page = Page((tmp_path / "run" / "report.html").read_text())
     assert page.open == []
+    assert "Small and grey: published" in page.words and "Upright" not in page.words
     for words in ("46.3 ± 0.8", "NCFM, 50 a class: failed.", "a loss is <nan>", "DM is better"):
         assert words in page.words
     lines = (tmp_path / "run" / "report.md").read_text().splitlines()

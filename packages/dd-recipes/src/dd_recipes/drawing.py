@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["COLOURS", "STYLE", "as_pixels", "colours", "save_figure"]
+__all__ = ["COLOURS", "STYLE", "as_pixels", "colours", "legend_below", "save_figure"]
 
 COLOURS = ("#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3")
 STYLE: dict[Any, Any] = {
@@ -32,6 +32,24 @@ def colours(n: int) -> list[str]:
 def as_pixels(image: NDArray[Any]) -> NDArray[Any]:
     """(channels, h, w) as matplotlib wants it: (h, w) for one channel, else (h, w, channels)."""
     return image[0] if len(image) == 1 else np.moveaxis(image, 0, -1)
+
+
+def legend_below(figure: Figure) -> None:
+    """A legend of all lines under the axes, where it hides none; the figure grows by its height.
+
+    Args:
+        figure: With a constrained layout, and lines that have labels.
+    """
+    names = [text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]]
+    width, height = figure.get_size_inches()
+    entry = _LETTER * max(map(len, names)) + _HANDLE
+    columns = min(max(1, int(width / entry)), len(names))
+    lines = -(-len(names) // columns)
+    figure.set_size_inches(width, height + _LINE * lines)
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+
+
+_LETTER, _HANDLE, _LINE = 0.075, 0.6, 0.2  # inches of a legend
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, save_figure
+from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, legend_below, save_figure
 
 __all__ = ["Neighbourhood", "budget_chart", "confusion_chart", "nearest_chart", "training_chart"]
 
@@ -43,7 +43,7 @@ def training_chart(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
                               linewidth=0)  # fmt: skip
         axes.set(xlabel="epochs", ylabel="test accuracy, %")
         axes.set_xlim(left=0)
-        axes.legend(frameon=False, fontsize=9, loc="lower right")
+        legend_below(figure)
         save_figure(figure, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, save_figure
+from dd_recipes.drawing import COLOURS, STYLE, as_pixels, colours, legend_below, save_figure
 from dd_recipes.rows import Row
 
 __all__ = [
@@ -42,6 +43,8 @@ def label(row: Row, rows: Sequence[Row]) -> str:
 def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
     """Mean accuracies as bars with standard deviations; every student is a point.
 
+    The bars of one method have one colour. The means stand beside the axes as numbers.
+
     Args:
         rows: Measured cells, from top to bottom.
         path: PNG file to write.
@@ -50,7 +53,7 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
         figure = Figure(figsize=(7.2, 0.9 + 0.5 * len(rows)), layout="constrained")
         axes = figure.subplots()
         places = np.arange(len(rows))
-        for place, row, colour in zip(places, rows, _colours(rows), strict=True):
+        for place, row, colour in zip(places, rows, _colours_of_methods(rows), strict=True):
             spread = row.std if row.n > 1 else None
             axes.barh(place, row.mean, height=0.62, color=colour, alpha=0.85)
             axes.errorbar(row.mean, place, xerr=spread, color="#222222", capsize=4, linewidth=1.2)
@@ -65,9 +68,10 @@ def accuracy_chart(rows: Sequence[Row], path: Path) -> None:
                               fontsize=8)  # fmt: skip
         furthest = max([*(max(row.last) for row in rows), *_published(rows)])
         for place, row in zip(places, rows, strict=True):
-            axes.annotate(f"{row.mean:.1f}", (furthest + 1.5, place), va="center", weight="bold")
+            axes.annotate(f"{row.mean:.1f}", (1.01, place), xycoords=("axes fraction", "data"),
+                          va="center", weight="bold", annotation_clip=False)  # fmt: skip
         axes.set(yticks=places, yticklabels=[label(row, rows) for row in rows],
-                 xlim=(0, furthest + 8),
+                 xlim=(0, 1.06 * furthest or 1.0),
                  xlabel="test accuracy after the last epoch, %")  # fmt: skip
         axes.invert_yaxis()
         save_figure(figure, path)
@@ -101,7 +105,7 @@ def axis_chart(rows: Sequence[Row], path: Path, x_label: str = "") -> None:
         if min(xs) >= 1 and max(xs) / min(xs) > 8:
             axes.set_xscale("log")
         axes.set(xlabel=x_label or "x", ylabel="test accuracy after the last epoch, %")
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure)
         save_figure(figure, path)
 
 
@@ -131,15 +135,18 @@ def progress_chart(rows: Sequence[Row], path: Path) -> None:
         classes = any(row.measure == "continual" for row in rows)
         axes.set(xlabel="classes seen" if classes else "iterations of distillation",
                  ylabel="test accuracy, %")  # fmt: skip
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure)
         save_figure(figure, path)
 
 
 def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> None:
     """Losses over the iterations of distillation: one row a method, one column a loss.
 
+    The last loss of a method has what is left of its row.
+
     Args:
-        histories: For each method its losses by name, one value an iteration.
+        histories: For each method its losses by name, one value an iteration; one loss at least
+            is not zero throughout.
         path: PNG file to write.
     """
     kept = {
@@ -149,17 +156,20 @@ def loss_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
     columns = max(len(losses) for losses in kept.values())
     with rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.3 * len(kept)), layout="constrained")
-        grid = figure.subplots(len(kept), columns, squeeze=False)
-        for line, (title, losses) in zip(grid, kept.items(), strict=True):
-            for axes in line[len(losses) :]:
-                axes.set_axis_off()
-            for axes, (name, values) in zip(line, losses.items(), strict=False):
+        grid = figure.add_gridspec(len(kept), columns)
+        for line, (title, losses) in enumerate(kept.items()):
+            for place, (name, values) in enumerate(losses.items()):
+                end = place + 1 if place + 1 < len(losses) else columns
+                axes = figure.add_subplot(grid[line, place:end])
                 _curve_with_mean(axes, np.asarray(values, dtype=float))
-                axes.set_title(f"{title}: {_LOSSES.get(name, name)}", fontsize=10, loc="left")
+                words = f"{title}: {_LOSSES.get(name, name)}"
+                room = _TITLE * (end - place) // columns
+                axes.set_title(fill(words, room, break_on_hyphens=False), fontsize=10, loc="left")
                 axes.set_xlabel("iteration")
         save_figure(figure, path)
 
 
+_TITLE = 80  # letters that fit over the width of a figure
 _LOSSES = {"match": "matching loss", "calibration": "calibration (cross-entropy)"}
 
 
@@ -188,7 +198,7 @@ def student_curves(
             axes.fill_between(shares, values.min(0), values.max(0), color=colour, alpha=0.15,
                               linewidth=0)  # fmt: skip
         axes.set(xlabel="share of the training, %", ylabel="test accuracy, %")
-        axes.legend(frameon=False, loc="lower right")
+        legend_below(figure)
         save_figure(figure, path)
 
 
@@ -221,14 +231,24 @@ def image_grid(
 def _rows(
     by_class: Sequence[NDArray[np.float32]], names: Sequence[str], columns: int, path: Path
 ) -> None:
-    mosaic, pitch = _mosaic(by_class, columns)
+    """One row a class; where there are few images a class, in blocks side by side."""
     inch = 0.7
-    figure = Figure(figsize=(1.1 + inch * columns, inch * len(names)), layout="constrained")
-    axes = figure.subplots()
-    _draw(axes, mosaic)
-    axes.set_yticks([pitch * row + pitch / 2 for row in range(len(names))], labels=names)
-    axes.tick_params(length=0)
+    width = 1.1 + inch * columns
+    blocks = min(max(1, int(_WIDEST / width)), len(names))
+    lines = -(-len(names) // blocks)
+    blocks = -(-len(names) // lines)
+    mosaic, pitch = _mosaic(by_class, columns, lines * blocks)
+    figure = Figure(figsize=(width * blocks, inch * lines), layout="constrained")
+    grid = figure.subplots(1, blocks, squeeze=False)[0]
+    for first, axes in zip(range(0, lines * blocks, lines), grid, strict=True):
+        _draw(axes, mosaic[pitch * first : pitch * (first + lines)])
+        shown = names[first : first + lines]
+        axes.set_yticks([pitch * row + pitch / 2 for row in range(len(shown))], labels=shown)
+        axes.tick_params(length=0)
     save_figure(figure, path)
+
+
+_WIDEST = 6.5  # inches of a grid of images that is made of blocks
 
 
 def _captioned(by_class: Sequence[NDArray[np.float32]], names: Sequence[str], path: Path) -> None:
@@ -246,12 +266,12 @@ def _captioned(by_class: Sequence[NDArray[np.float32]], names: Sequence[str], pa
 
 
 def _mosaic(
-    by_class: Sequence[NDArray[np.float32]], columns: int, gap: int = 2
+    by_class: Sequence[NDArray[np.float32]], columns: int, rows: int, gap: int = 2
 ) -> tuple[NDArray[np.float32], int]:
     """All images in one white picture, and the distance of two rows in pixels."""
     sample = as_pixels(next(of_class for of_class in by_class if len(of_class))[0])
     pitch = sample.shape[0] + gap
-    shape = (pitch * len(by_class), pitch * columns, *sample.shape[2:])
+    shape = (pitch * rows, pitch * columns, *sample.shape[2:])
     mosaic = np.ones(shape, dtype=np.float32)
     for row, of_class in enumerate(by_class):
         for column, image in enumerate(of_class):
@@ -280,6 +300,13 @@ def _curve_with_mean(axes: Axes, values: NDArray[np.float64]) -> None:
 def _colours(rows: Sequence[Row]) -> list[str]:
     real, distilled = iter(_REAL * len(rows)), iter(COLOURS * len(rows))
     return [next(distilled if row.kind == "distill" else real) for row in rows]
+
+
+def _colours_of_methods(rows: Sequence[Row]) -> list[str]:
+    """The same colour for all cells of a method."""
+    first = list({row.row: row for row in rows}.values())
+    by_method = dict(zip((row.row for row in first), _colours(first), strict=True))
+    return [by_method[row.row] for row in rows]
 
 
 def _x(row: Row) -> float:

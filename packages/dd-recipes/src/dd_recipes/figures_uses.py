@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dd_recipes.drawing import COLOURS, STYLE, colours, save_figure
+from dd_recipes.drawing import COLOURS, STYLE, colours, legend_below, save_figure
 
 __all__ = ["continual_chart", "search_chart"]
 
@@ -36,7 +36,7 @@ def continual_chart(records: Mapping[str, Mapping[str, Any]], path: Path) -> Non
                               [max(step["last"]) for step in steps], color=colour, alpha=0.15,
                               linewidth=0)  # fmt: skip
         axes.set(xlabel="classes seen", ylabel="test accuracy, %")
-        axes.legend(frameon=False, fontsize=9)
+        legend_below(figure)
         save_figure(figure, path)
 
 

@@ -42,6 +42,12 @@ class Picture:
     caption: str
 
     @property
+    def least(self) -> int:
+        """The width in pixels from which its words can be read: half that of the file."""
+        with self.path.open("rb") as file:
+            return int.from_bytes(file.read(20)[16:], "big") // 2
+
+    @property
     def data_uri(self) -> str:
         """The file as an address that holds its content."""
         return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode()}"
@@ -128,7 +134,7 @@ def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
         figures.axis_chart(on_axis, target / "axis.png", x_label)
         yield Picture(
             target / "axis.png", f"Accuracy over {x_label or 'x'}",
-            "Mean and standard deviation over the students. Dashed: the paper's values.",
+            "Mean and standard deviation over the students." + _dashed(on_axis),
         )  # fmt: skip
     if curved := [row for row in shown if row.curve]:
         figures.progress_chart(curved, target / "progress.png")
@@ -141,7 +147,7 @@ def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
         yield Picture(
             target / "accuracy.png", "Accuracy",
             "Bars: mean over the students. Whiskers: standard deviation. Circles: single students."
-            " Dashed: the paper's value.",
+            + _dashed(shown),
         )  # fmt: skip
     yield from _loss_chart(shown, folder)
     curves = {row.name: readable(folder / "cells" / row.name / "curves.json") for row in shown}
@@ -174,7 +180,7 @@ def _loss_chart(shown: list[Row], folder: Path) -> Iterator[Picture]:
     histories: dict[str, Mapping[str, list[float]]] = {}
     for row in shown:
         losses = readable(folder / "sets" / row.set / "set.json").get("losses") if row.set else None
-        if losses and any(losses.values()) and len(histories) < _MOST_CURVES:
+        if losses and any(map(any, losses.values())) and len(histories) < _MOST_CURVES:
             histories[figures.label(row, shown)] = losses
     if histories:
         path = folder / "figures" / "losses.png"
@@ -186,6 +192,10 @@ def _loss_chart(shown: list[Row], folder: Path) -> Iterator[Picture]:
             "The matching loss of one method cannot be compared with that of another."
             + _first(len(histories), distilled),
         )  # fmt: skip
+
+
+def _dashed(shown: list[Row]) -> str:
+    return " Dashed: the paper's values." if any(row.published for row in shown) else ""
 
 
 def _first(shown: int, there: int) -> str:
