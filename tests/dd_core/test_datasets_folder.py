@@ -162,6 +162,14 @@ def test_layouts_that_do_not_fit_are_named(tmp_path):
     refused("val/owl is a class that .*train does not have", test="val")
 
 
+@pytest.mark.parametrize("held_out", [None, 0.5])
+def test_an_empty_folder_of_test_images_is_said(tmp_path, held_out):
+    tree(tmp_path, parts=("train",), each=4)
+    (tmp_path / "val" / "cat").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"val is empty: add images .* or remove the folder"):
+        read_image_folder(tmp_path, held_out=held_out)
+
+
 @pytest.mark.parametrize(
     ("share", "words"), [(0, "between 0 and 1"), (1.5, "0 and 1"), (0.9, "none")]
 )

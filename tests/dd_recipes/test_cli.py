@@ -173,6 +173,8 @@ def test_a_wrong_folder_exits_with_2(tmp_path: Path, finished: tuple[Path, Resul
         (NonFiniteError("loss is nan."), 1, "Error: loss is nan."),
         (OSError(errno.ENOSPC, "full", "a/b"), 1, "The disk is full (a/b)"),
         (OSError(errno.EIO, "input/output error"), 1, "OSError: "),
+        (OSError(errno.EROFS, "read-only", "a/b"), 2, "Cannot write a/b: the file system is read"),
+        (IsADirectoryError(errno.EISDIR, "is", "a", None, "b"), 2, "Error: b is a folder, and a"),
         (MemoryError(), 1, "Not enough memory"),
         (ZeroDivisionError("odd"), 1, "ZeroDivisionError: odd"),
         (KeyboardInterrupt(), 130, "Run the same command again to go on"),
@@ -215,6 +217,39 @@ def test_report_prints_the_table_and_writes_the_page(
     assert result.exit_code == 0, result.output
     assert finished[1].rows[3].accuracy in result.output
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", "null"), ("config.json", "[1]"), ("config.json", "{}"),
+        ("config.json", '{"cells": 5}'), ("config.json", '{"cells": [{"name": "dm"}]}'),
+        ("config.json", '{"cells": [{"name": "dm", "set": {}}]}'), ("config.json", None),
+        ("config.json", '{"cells": [], "paper": {"odd": 1}}'),
+        ("environment.json", "null"), ("environment.json", "[1]"), ("environment.json", "{}"),
+        ("config.toml", None), ("config.toml", b"\xff"), ("config.toml", "folder"),
+        ("results.json", "null"), ("results.json", "[1]"), ("results.json", "folder"),
+        ("results.json", b"\xff"), ("results.json", "5"), ("results.json", None),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_of_a_report_is_named_with_the_way_out(
+    finished: tuple[Path, Results], tmp_path: Path, name: str, content: str | bytes | None
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    path = folder / name
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    elif content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    result = call("report", str(folder))
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1
+    assert "run" in result.stderr and "command" in result.stderr
+    assert not re.search(r"[A-Z]\w+Error|Undefined", result.stderr)
+    if name != "results.json" or content is not None:
+        assert name in result.stderr
 
 
 def test_a_reader_who_stops_leaves_a_report(

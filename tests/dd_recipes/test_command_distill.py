@@ -168,6 +168,7 @@ def test_the_folder_has_a_name_by_default(
         (["--size", "16", "--held-out", "0.2"], "has test images; leave it out"),
         (["--size", "16", "--ipc", "2"], "8 real images of each class, but 'cat' has 6"),
         (["--size", "15"], "factor"),
+        (["--size", "1"], "--size is 1, and networks halve the images"),
         (["--size", "16", "--depth", "9"], "depth"),
         (["--method", "mtt"], "'mtt' is not one of"),
     ],
@@ -184,7 +185,45 @@ def test_wrong_input_gets_one_message(
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     result = call(tmp_path / "none", tmp_path / "out")
+    assert result.exit_code == 2 and "none does not exist" in result.output
+    (tmp_path / "none").mkdir()
+    result = call(tmp_path / "none", tmp_path / "out")
     assert result.exit_code == 2 and "has no images" in result.output
+
+
+@pytest.mark.parametrize("given", [[], ["--held-out", "0.2"]])
+def test_a_folder_without_test_images_is_said(tree: Path, tmp_path: Path, given: list[str]) -> None:
+    shutil.copytree(tree / "train", tmp_path / "pets" / "train")
+    (tmp_path / "pets" / "val").mkdir()
+    result = call(tmp_path / "pets", tmp_path / "out", "--size", "16", *given)
+    assert result.exit_code == 2, result.output
+    assert "val is empty: add images as CLASS/*.jpg, or remove the folder" in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [([], "0.1 (the default), which"), (["--held-out", "0.2"], "0.2, which")]
+)
+def test_one_image_a_class_leaves_none_to_hold_out(
+    tree: Path, tmp_path: Path, given: list[str], words: str
+) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        shutil.copy(tree / "train" / name / "0.png", tmp_path / "pets" / name)
+    result = call(tmp_path / "pets", tmp_path / "out", "--size", "16", *given)
+    assert result.exit_code == 2, result.output
+    assert f"--held-out is {words} takes 1 of the 1 images" in result.output
+
+
+def test_a_size_beyond_the_memory_is_named(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("dd_recipes.sources.load_data", fail)
+    result = call(tree, tmp_path / "out", "--size", "100000000")
+    assert result.exit_code == 2, result.output
+    assert "--size 100000000" in result.output
 
 
 def test_pools_are_trained_for_as_long_on_small_sets() -> None:

@@ -62,6 +62,8 @@ def test_a_single_student_has_no_deviation() -> None:
     row = replace(REAL, last=(60.0,))
     assert row.std == 0.0
     assert row.accuracy == "60.0 (1)"
+    (table,) = replace(RESULTS, rows=(row,), claims=()).as_json()["rows"]
+    assert (table["n"], table["mean"], table["std"]) == (1, 60.0, None)
 
 
 def test_what_was_not_measured_has_no_numbers() -> None:

@@ -201,6 +201,19 @@ def test_missing_and_damaged_json(tmp_path: Path) -> None:
         read_json(tmp_path / "x.json")
 
 
+def test_the_way_out_of_a_missing_file_and_of_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(UserError, match=r"x\.json is a folder, .*; remove it"):
+        read_json(tmp_path / "x.json")
+    assert readable(tmp_path / "x.json") == {}
+    for name in ("run.json", "y.json"):
+        with pytest.raises(UserError, match="is it a run folder"):
+            read_json(tmp_path / name)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match=r"has no y\.json; give the run's command again"):
+        read_json(tmp_path / "y.json")
+
+
 def test_the_way_out_of_a_damaged_file_leads_somewhere(tmp_path: Path) -> None:
     for name, words in (("run.json", "another folder with --out"), ("x.json", "delete it")):
         (tmp_path / name).write_text("{")

@@ -87,6 +87,19 @@ def test_it_fits_80_columns(results: Results) -> None:
     assert all(len(line.rstrip()) <= 80 for line in text.splitlines())
 
 
+@pytest.mark.parametrize("width", [24, 40, 56])
+@pytest.mark.parametrize("results", [ONE, MANY])
+def test_a_narrow_console_cuts_neither_names_nor_numbers(results: Results, width: int) -> None:
+    shown = " ".join(table_of(printed(results, width)))
+    words = " ".join(shown.split())
+    assert "…" not in words
+    for row in results.rows:
+        assert row.row in words
+        assert results is ONE or row.column in words
+    assert words.count("49.6 ± 0.3 (2)") == (1 if results is ONE else 6)
+    assert results is ONE or (words.count("49.5 ± 0.3") == 3 and "46.3 ± 0.8" in words)
+
+
 def test_published_values_come_with_a_verdict() -> None:
     rows = (ONE.rows[0], row("ncfm", "NCFM", "10", 49.4, 49.8, paper=True))
     text = printed(replace(ONE, rows=rows), 200)

@@ -98,6 +98,17 @@ def translate(error: BaseException) -> Failure:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         where = f" ({error.filename})" if error.filename else ""
         return Failure(f"The disk is full{where}. Free some space and run the command again.", 1)
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        where = f" {error.filename}" if error.filename else ""
+        return Failure(
+            f"Cannot write{where}: the file system is read-only. Copy the folder to one that you "
+            "can write in, or give another folder.", 2,
+        )  # fmt: skip
+    if isinstance(error, IsADirectoryError):
+        return Failure(
+            f"{error.filename2 or error.filename} is a folder, and a file belongs there; remove it "
+            "or give it another name, then run the command again.", 2,
+        )  # fmt: skip
     if isinstance(error, MemoryError):
         return Failure("Not enough memory. Close other programs, then run the command again.", 1)
     name = type(error).__name__

@@ -255,10 +255,15 @@ def _own(folder: Path) -> Found:
     names = _class_folders(train)
     n = sum(_count(train / name) for name in names)
     if not n:
-        text = f"{folder} has no images; give a folder with train/CLASS/*.jpg, or CLASS/*.jpg."
+        what = "has no images" if folder.exists() else "does not exist"
+        text = f"{folder} {what}; give a folder with train/CLASS/*.jpg, or CLASS/*.jpg."
         return Found("folder", "missing", problem=text)
     test = _test_folder(folder) if train != folder else ""
-    return Found("folder", "found", folder, "tree", n, _count(folder / test) if test else 0)
+    tested = _count(folder / test) if test else 0
+    if test and not tested:
+        text = f"{folder / test} is empty: add images as CLASS/*.jpg, or remove the folder."
+        return Found("folder", "incomplete", problem=text)
+    return Found("folder", "found", folder, "tree", n, tested)
 
 
 def _test_folder(folder: Path) -> str:

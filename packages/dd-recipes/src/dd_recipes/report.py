@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dd_core.errors import UserError
 from dd_recipes import figures
 from dd_recipes.figures_uses import search_chart
 from dd_recipes.pages import render
 from dd_recipes.paper import Paper
 from dd_recipes.results import Results, findings
 from dd_recipes.rows import Row, duration
-from dd_recipes.runfiles import read_json, readable
+from dd_recipes.runfiles import read_json, read_text, readable
 from dd_recipes.sets import load_set
 from dd_recipes.steps import done_steps
 
@@ -84,22 +85,26 @@ def write_report(
     Raises:
         UserError: A file of the folder is missing or damaged.
     """
-    config = read_json(folder / "config.json")
-    environment = read_json(folder / "environment.json")
+    config, environment = _config(folder), _environment(folder)
     (folder / "figures").mkdir(exist_ok=True)
-    paper = config.get("paper")
+    try:
+        paper = Paper(**config["paper"]) if config.get("paper") else None
+        steps = done_steps(results, config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        why = "it does not say all that was done"
+        raise _damaged(folder / "config.json", why) from error
     context: dict[str, Any] = {
         "results": results,
         "config": config,
-        "paper": Paper(**paper) if paper else None,
-        "settings": (folder / "config.toml").read_text("utf-8"),
+        "paper": paper,
+        "settings": read_text(folder / "config.toml"),
         "environment": environment,
         "findings": findings(results),
         "table": table(results),
         "data": list(
             dict.fromkeys((row.data, row.train_images, row.test_images) for row in results.done)
         ),
-        "steps": done_steps(results, config),
+        "steps": steps,
         "charts": list(_charts(results, folder, config.get("x_label", ""))),
         "grids": list(_grids(results, folder, warn)),
         "published": any(row.published for row in results.rows),
@@ -107,6 +112,38 @@ def write_report(
     }
     render("report.md.j2", context, folder / "report.md")
     return render("report.html.j2", context, folder / "report.html")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The recipe's tables."""
+    path = folder / "config.json"
+    config = read_json(path)
+    cells = config.get("cells") if isinstance(config, dict) else None
+    if not isinstance(cells, list) or not all(map(_is_cell, cells)):
+        raise _damaged(path, "it does not name the run's cells with their settings")
+    return {"summary": "", **config}
+
+
+def _is_cell(cell: object) -> bool:
+    if not isinstance(cell, dict):
+        return False
+    return isinstance(cell.get("name"), str) and isinstance(cell.get("set"), dict)
+
+
+def _environment(folder: Path) -> dict[str, Any]:
+    """What the run was computed with."""
+    path = folder / "environment.json"
+    environment = read_json(path)
+    if not isinstance(environment, dict) or not isinstance(environment.get("command"), str):
+        raise _damaged(path, "it does not name the run's command")
+    return environment
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is damaged or of another version: {why}. Delete it and give the run's command "
+        "again, which writes it anew."
+    )
 
 
 def table(results: Results) -> dict[str, dict[str, Entry]]:

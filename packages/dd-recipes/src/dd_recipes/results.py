@@ -80,7 +80,8 @@ class Results:
         tables = asdict(self)
         for table, row in zip(tables["rows"], self.rows, strict=True):
             mean = row.mean if row.done else None
-            table |= {"n": row.n, "mean": mean, "std": row.std if row.done else None}
+            std = row.std if row.done and row.n > 1 else None  # nobody knows that of a single one
+            table |= {"n": row.n, "mean": mean, "std": std}
         for table, (_, verdict) in zip(tables["claims"], self.verdicts, strict=True):
             table["verdict"] = asdict(verdict)
         return {"complete": self.complete, **tables, "findings": findings(self)}

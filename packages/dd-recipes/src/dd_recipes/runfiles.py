@@ -16,7 +16,16 @@ from dd_core.checkpoint import write_atomically
 from dd_core.errors import UserError
 from dd_core.events import Event, PhaseAdvanced, as_record
 
-__all__ = ["EventLog", "digest_of", "key_of", "now", "read_json", "readable", "write_json"]
+__all__ = [
+    "EventLog",
+    "digest_of",
+    "key_of",
+    "now",
+    "read_json",
+    "read_text",
+    "readable",
+    "write_json",
+]
 
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
@@ -55,11 +64,33 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: It is missing or damaged.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({error}); {_way_out(path)}") from None
+
+
+def read_text(path: Path) -> str:
+    """Reads a text file of a run folder.
+
+    Raises:
+        UserError: It is missing, a folder, or not UTF-8.
+    """
+    try:
+        return path.read_text("utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path.parent} has no {path.name}; is it a run folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        there = path.name != "run.json" and (path.parent / "run.json").exists()
+        way_out = "give the run's command again, which writes it" if there else "is it a run folder"
+        raise UserError(
+            f"{path.parent} has no {path.name}; {way_out}{'.' if there else '?'}"
+        ) from None
+    except IsADirectoryError:
+        raise UserError(
+            f"{path} is a folder, and a file belongs there; remove it, and give the run's command "
+            "again."
+        ) from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path} is damaged ({error}); {_way_out(path)}") from None
 
 

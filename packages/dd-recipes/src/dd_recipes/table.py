@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from textwrap import wrap
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -18,6 +19,8 @@ __all__ = ["print_results"]
 
 _UNLIMITED = 10_000
 _MOST_NOTED = 8
+# Whether times are shown, and the width of names: the first that fits is taken.
+_LAYOUTS = ((True, _UNLIMITED), (False, _UNLIMITED), (False, 24), (False, 12))
 _SHORT = {"running elsewhere": "elsewhere", "missing": "–"}
 
 
@@ -26,7 +29,7 @@ def print_results(results: Results, console: Console) -> None:
 
     Rows are methods and columns those of the paper's table, with the published value below the
     measured one. Where that is wider than the console, or there is one column only, each cell has
-    a line of its own.
+    a line of its own, without a table where even this is too wide.
     """
     columns = [name for name in results.columns if any(r.column == name for r in results.rows)]
     grid = _grid(results, columns)
@@ -36,8 +39,13 @@ def print_results(results: Results, console: Console) -> None:
         console.print(grid)
         brackets = any(row.published for row in results.rows)
     else:
-        console.print(_narrowest(results, console, many=len(columns) > 1))
-        brackets = False
+        many, brackets = len(columns) > 1, False
+        narrow = _narrowest(results, console, many=many)
+        if narrow is not None:
+            console.print(narrow)
+        else:
+            for line in _plain(results, many=many):
+                console.print(line, markup=False, highlight=False)
     for line in _notes(results, brackets=brackets):
         console.print(line, markup=False, highlight=False)
 
@@ -57,13 +65,25 @@ def _grid(results: Results, columns: list[str]) -> Table:
     return table
 
 
-def _narrowest(results: Results, console: Console, *, many: bool) -> Table:
-    """A line for each cell, with as many figures as fit."""
-    for times in (True, False):
-        table = _lines(results, many=many, times=times)
+def _narrowest(results: Results, console: Console, *, many: bool) -> Table | None:
+    """A line for each cell, with as many figures as fit; None where the names alone do not."""
+    for times, name_width in _LAYOUTS:
+        table = _lines(results, many=many, times=times, name_width=name_width)
         if _fits(table, console):
-            break
-    return table
+            return table
+    return None
+
+
+def _plain(results: Results, *, many: bool) -> Iterator[str]:
+    """A sentence for each cell, for consoles that are too narrow for a table."""
+    yield f"{_title(results)}\n"
+    for row in _shown(results):
+        measured = row.accuracy if row.done else row.status
+        paper = f"; paper {_published(row)}" if row.published else ""
+        yield f"{row.row}{f', {row.column}' if many else ''}: {measured}{paper}"
+    for (name, column), text in _published_alone(results).items():
+        yield f"{name} (paper){f', {column}' if many else ''}: {text}"
+    yield ""
 
 
 def _fits(table: Table, console: Console) -> bool:
@@ -72,15 +92,8 @@ def _fits(table: Table, console: Console) -> bool:
     return Measurement.get(console, unlimited, table).maximum <= console.width
 
 
-def _lines(results: Results, *, many: bool, times: bool) -> Table:
-    rows = [row for row in results.rows if row.status != "missing"] or list(results.rows)
-    columns = {row.column for row in rows}
-    references = {
-        (name, column): value.text
-        for name, values in _references(results).items()
-        for column, value in values.items()
-        if column in columns
-    }
+def _lines(results: Results, *, many: bool, times: bool, name_width: int) -> Table:
+    rows, references = _shown(results), _published_alone(results)
     published = any(row.published for row in rows) or bool(references)
     table = _titled(results)
     table.add_column("method")
@@ -97,23 +110,49 @@ def _lines(results: Results, *, many: bool, times: bool) -> Table:
     for row in rows:
         paper = [_published(row)] if published else []
         took = [duration(row.distill_seconds), duration(row.student_seconds)] if times else []
-        where = [escape(row.column)] if many else []
+        where = [_name_in(row.column, name_width)] if many else []
         measured = row.accuracy if row.done else _SHORT.get(row.status, row.status)
-        table.add_row(escape(row.row), *where, str(row.ipc), measured, *paper, *took)
+        table.add_row(_name_in(row.row, name_width), *where, str(row.ipc), measured, *paper, *took)
     for (name, column), text in references.items():
-        where = [escape(column)] if many else []
-        table.add_row(f"{escape(name)} (paper)", *where, "", "", text, style="dim")
+        where = [_name_in(column, name_width)] if many else []
+        name = _name_in(f"{name} (paper)", name_width)
+        table.add_row(name, *where, "", "", text, style="dim")
     return table
 
 
+def _shown(results: Results) -> list[Row]:
+    """The rows that have a line: where nothing else is there, those that are missing too."""
+    return [row for row in results.rows if row.status != "missing"] or list(results.rows)
+
+
+def _published_alone(results: Results) -> dict[tuple[str, str], str]:
+    """Published values that were not measured, by row and column, in the columns shown."""
+    columns = {row.column for row in _shown(results)}
+    return {
+        (name, column): value.text
+        for name, values in _references(results).items()
+        for column, value in values.items()
+        if column in columns
+    }
+
+
+def _name_in(name: str, width: int) -> str:
+    """A name in lines of this width, as far as its words allow."""
+    return escape("\n".join(wrap(name, width, break_long_words=False)))
+
+
 def _titled(results: Results) -> Table:
-    budget = "" if results.budget == "full" else f" ({results.budget} budget)"
     return Table(
-        title=escape(f"{results.title}{budget}"),
+        title=escape(_title(results)),
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
     )
+
+
+def _title(results: Results) -> str:
+    budget = "" if results.budget == "full" else f" ({results.budget} budget)"
+    return f"{results.title}{budget}"
 
 
 def _references(results: Results) -> dict[str, dict[str, Reference]]:

@@ -117,6 +117,10 @@ def _listings(
     )
     if len(folders) > 1:
         raise DataError(f"{root} has both val and test; give test='val' or test='test'.")
+    if folders and not test and not any(p.is_file() for p in (root / folders[0]).rglob("*")):
+        raise DataError(
+            f"{root / folders[0]} is empty: add images as CLASS/*.jpg, or remove the folder."
+        )
     if folders and train == root:
         raise DataError(f"test is {test!r}, but {root} has no folder train beside it; add it.")
     if bool(folders) == (held_out is not None):

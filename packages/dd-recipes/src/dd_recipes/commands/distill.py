@@ -93,7 +93,10 @@ def distill(
         try:
             data = load_data(source, None, listen)
         except DataError as error:
-            raise DataError(str(error).replace("size=PIXELS", "--size PIXELS")) from None
+            raise DataError(_by_options(str(error), given=held_out is not None)) from None
+        except MemoryError:
+            wanted = f"--size {size}" if size else f"the images of {tree}"
+            raise DataError(f"Not enough memory for {wanted}; give a smaller --size.") from None
         asked = _Asked(
             source=source, data=data,
             settings=distill_settings(method, ipc=ipc, factor=factor, iterations=iterations),
@@ -156,6 +159,8 @@ def _source(tree: Path, size: int, held_out: float | None) -> DataSource:
     from dd_recipes.find_data import find_data
     from dd_recipes.recipe import DataSource
 
+    if size == 1:
+        raise DataError("--size is 1, and networks halve the images; give 2 pixels or more.")
     source = DataSource("folder", size=size, path=str(tree.expanduser().resolve()))
     found = find_data(source, None)
     if found.state != "found":
@@ -165,6 +170,13 @@ def _source(tree: Path, size: int, held_out: float | None) -> DataSource:
     if held_out is not None:
         raise DataError(f"--held-out is {held_out}, but {tree} has test images; leave it out.")
     return source
+
+
+def _by_options(message: str, *, given: bool) -> str:
+    """A message of the reader with the names that the arguments have here."""
+    default = "" if given else " (the default)"
+    share = re.sub(r"held_out is ([0-9.e-]+\d)", rf"--held-out is \1{default}", message)
+    return share.replace("size=PIXELS", "--size PIXELS")
 
 
 def _run(asked: _Asked, *, judged: bool) -> dict[str, Any]:

@@ -31,9 +31,9 @@ def report(run: Path, as_json: bool) -> None:
         results = collect_again(Results.from_json(stored), folder)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{run / 'results.json'} is damaged or of another version ({error!r}). The command of "
-            "the run writes it anew."
-        ) from None
+            f"{run / 'results.json'} is damaged or of another version. The command of the run "
+            "writes it anew."
+        ) from error
     for row in results.rows:
         if why := damage(folder.cell(row.name)):
             click.echo(f"warning: {why}", err=True)
