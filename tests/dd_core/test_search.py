@@ -99,6 +99,12 @@ def test_the_grid_has_every_combination_once():
     assert len(grid) == 8 and {n.architecture for n in grid.values()} == {"convnet"}
 
 
+def test_a_depth_beyond_all_numbers_is_left_out_at_once():
+    assert list(architecture_grid([1, 99_999_999_999], [8], ["none"], size=32)) == [
+        "convnet-d1-w8-none"
+    ]
+
+
 def test_a_group_norm_takes_widths_that_four_divides():
     grid = architecture_grid([1], [6, 8], ["group", "instance"], size=32)
     assert list(grid) == ["convnet-d1-w6-instance", "convnet-d1-w8-group", "convnet-d1-w8-instance"]

@@ -177,9 +177,15 @@ def test_other_kinds_of_sets(command: list[str], stored: Path, tree: Path, tmp_p
         (CONTINUAL, ["--depth", "7"], "depth is 7"),
         (CONTINUAL, ["--soft-labels", "use"], "has none"),
         (SEARCH, ["--depths", "1,x"], "'1,x' is not whole numbers with commas between"),
+        (
+            SEARCH,
+            ["--depths", "0,-1", "--norms", "foo"],
+            "--depths has 0; give whole numbers from 1 on."
+            " --depths has -1; give whole numbers from 1 on. --norms has 'foo'; give some of ",
+        ),
         (SEARCH, ["--depths", "9"], "give a depth of at most 4"),
         (SEARCH, ["--depths", "1", "--widths", "8"], "is the only network of this grid"),
-        (SEARCH, ["--norms", "weight"], "norms[0] is 'weight'; choose one of"),
+        (SEARCH, ["--norms", "weight"], "--norms has 'weight'; give some of"),
         (SEARCH, ["--validation", "1"], "Invalid value for '--validation'"),
         (SEARCH, ["--validation", "0.99"], "the smallest class has 8 images"),
         (SEARCH, ["--data", "none"], "is not a folder"),

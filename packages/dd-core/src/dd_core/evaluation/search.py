@@ -76,7 +76,7 @@ def architecture_grid(
     grid = {
         f"convnet-d{depth}-w{width}-{norm}": NetworkSettings("convnet", depth, width, norm)
         for depth, width, norm in itertools.product(counts["depths"], counts["widths"], kinds)
-        if 2**depth <= padded and not (norm == "group" and width % 4)
+        if depth < padded.bit_length() and not (norm == "group" and width % 4)
     }
     if not grid:
         raise SettingsError(

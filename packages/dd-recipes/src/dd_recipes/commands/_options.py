@@ -10,8 +10,9 @@ import click
 if TYPE_CHECKING:
     from dd_core.settings import NetworkSettings
 
-__all__ = ["hardware_options", "network_options", "networks"]
+__all__ = ["NORMS", "hardware_options", "network_options", "networks"]
 
+NORMS = ("instance", "batch", "layer", "group", "none")
 Command = Callable[..., Any]
 
 
@@ -31,13 +32,12 @@ def hardware_options(command: Command) -> Command:
 
 def network_options(command: Command) -> Command:
     """Adds --depth, --width and --norm."""
-    norms = ["instance", "batch", "layer", "group", "none"]
     for option in reversed((
         click.option("--depth", type=click.IntRange(min=1),
                      help="Blocks of a convnet.  [default: by the images' size, 3 for 32 px]"),
         click.option("--width", type=click.IntRange(min=1),
                      help="Channels of each block of a convnet.  [default: 128]"),
-        click.option("--norm", type=click.Choice(norms),
+        click.option("--norm", type=click.Choice(NORMS),
                      help="Norm of convnet, vgg11 and resnet18.  [default: instance]"),
     )):  # fmt: skip
         command = option(command)

@@ -16,7 +16,7 @@ from dd_recipes.commands._evaluation import (
     show,
     subject_options,
 )
-from dd_recipes.commands._options import hardware_options
+from dd_recipes.commands._options import NORMS, hardware_options
 from dd_recipes.commands._students import accuracy
 from dd_recipes.evaluation_words import search as search_words
 
@@ -96,6 +96,7 @@ def search(
     from dd_recipes.figures_uses import search_chart
     from dd_recipes.progress import showing
 
+    _check_grid(depths, widths, norms)
     if whole_students is not None and whole_epochs is None:
         raise click.UsageError("--whole-students has no effect without --whole-epochs.")
     given = read_subject(**subject)
@@ -138,6 +139,24 @@ def search(
     search_chart(results["search"], folder / "search.png")
     last = f"folder: {folder} (search.png: all networks)"
     show(given, folder, results, [*lines(results), last], as_json)
+
+
+def _check_grid(depths: tuple[int, ...], widths: tuple[int, ...], norms: tuple[str, ...]) -> None:
+    """Names all values that cannot be at once.
+
+    Raises:
+        click.UsageError: There are some.
+    """
+    mistakes = [
+        f"{option} has {value}; give whole numbers from 1 on."
+        for option, values in (("--depths", depths), ("--widths", widths))
+        for value in values
+        if value < 1
+    ]
+    known = ", ".join(NORMS)
+    mistakes += [f"--norms has {n!r}; give some of {known}." for n in norms if n not in NORMS]
+    if mistakes:
+        raise click.UsageError("\n".join(mistakes))
 
 
 def lines(results: dict[str, Any]) -> list[str]:
