@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dd_core.errors import NonFiniteError, SettingsError
+from dd_recipes.__main__ import run
 from dd_recipes.cli import COMMANDS, main
 from dd_recipes.results import Results
 
@@ -130,6 +131,17 @@ def test_show_prints_what_cells_have_in_common_once() -> None:
         (["reproduce", "quickstart", "--set", "students.epoch=3"], "did you mean epochs?"),
         (["reproduce", "quickstart", "--variant", "paper"], "no variant 'paper'; it has best"),
         (["reproduce", "quickstart", "--cells", "nfcm"], "there are random-real, random-packed"),
+        (["show", "nothing"], "There are "),
+        (["reproduce", "quickstart", "--set", "students=3"], "3 was given; it must be a table"),
+        (
+            ["reproduce", "quickstart", "--set", "students.epochs=nan"],
+            "nan was given; it must be a w",
+        ),
+        (
+            ["reproduce", "ncfm-fig5", "--data", "none", "--cells", "nope"],
+            "--cells nope matches no",
+        ),
+        (["reproduce", "ncfm-fig5", "--data", "none", "--rerun", "no"], "--rerun no matches no"),
         (["reproduce", "quickstart", "--cells", ","], "--cells ',' names no cell"),
         (["reproduce", "quickstart", "--rerun", ""], "--rerun '' names no cell"),
         (["reproduce", "quickstart", "--jobs", "0"], "--jobs"),
@@ -152,6 +164,19 @@ def test_missing_data_exit_with_2_and_leave_no_folder(tmp_path: Path) -> None:
     assert "No data of ncfm-fig5 are in" in result.output
     assert "--download" in result.output
     assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_while_the_command_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "dd_recipes.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "dd_recipes.cli")
+    monkeypatch.setattr(sys, "meta_path", [Stopped(), *sys.meta_path])
+    with pytest.raises(SystemExit) as caught:
+        run()
+    assert caught.value.code == 130
 
 
 def test_a_wrong_folder_exits_with_2(tmp_path: Path, finished: tuple[Path, Results]) -> None:

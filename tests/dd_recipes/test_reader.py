@@ -142,7 +142,7 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
     expected = [
         ("students.epoch:", "did you mean epochs?"),
         ("students:", "batch_size is 0; it must be at least 1"),
-        ("network.width:", "True was given; it must be a valid integer"),
+        ("network.width:", "True was given; it must be a whole number"),
         ("pretrain.networks:", "'3' was given"),
         ("pretrain.learning_rate:", "finite"),
         ("data.source:", "'embedded', 'cifar10'"),

@@ -67,7 +67,9 @@ def test_another_run_is_refused_with_what_differs(tmp_path: Path) -> None:
     assert "cells.dm.students.epochs: 10 there, 20 now" in message
     assert "cells.dm.images: a/b there, c/d now" in message
     assert "rate" not in message
-    assert "--out" in message and "--rerun" in message
+    assert "--out" in message and "--rerun" not in message  # which would not help
+    with pytest.raises(UserError, match="--rerun CELL computes a cell anew"):
+        folder.require_same(IDENTITY, {"dm": other})
     assert listing(folder.path) == before
 
 

@@ -77,7 +77,7 @@ def test_the_wheel_is_small(wheel: Path, package: Path) -> None:
 
 def test_the_command_is_there(root: Path) -> None:
     text = (root / "packages" / "dd-recipes" / "pyproject.toml").read_text()
-    assert tomllib.loads(text)["project"]["scripts"] == {"dd-recipes": "dd_recipes.cli:main"}
+    assert tomllib.loads(text)["project"]["scripts"] == {"dd-recipes": "dd_recipes.__main__:run"}
     assert "def main(" in (root / "packages/dd-recipes/src/dd_recipes/cli.py").read_text()
 
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from dd_recipes.cli import main
+import sys
+
+__all__ = ["run"]
+
+
+def run() -> None:
+    """Runs the command; Ctrl-C while it is still being imported ends it without a traceback."""
+    try:
+        from dd_recipes.cli import main
+
+        main(prog_name="dd-recipes")
+    except KeyboardInterrupt:
+        print("\nStopped. Run the same command again to go on.", file=sys.stderr)
+        raise SystemExit(130) from None
+
 
 if __name__ == "__main__":
-    main(prog_name="dd-recipes")
+    run()

@@ -83,7 +83,7 @@ def _user_error(message: str) -> Exception:
 
 
 def _advice(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     close += [k for k in known if name and name in k and k not in close]
     if close:
         return f"Did you mean {' or '.join(close)}?"

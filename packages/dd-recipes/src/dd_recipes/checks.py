@@ -16,6 +16,7 @@ from dd_core.errors import SettingsError
 __all__ = ["check", "count", "unknown"]
 
 T = TypeVar("T")
+_WORDS = {"an object": "a table", "a valid integer": "a whole number"}  # as TOML and users say
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -93,6 +94,8 @@ def _explain(type_: type[Any], inner: list[str], item: Mapping[str, Any]) -> str
     if kind == "value_error":
         return str(item["ctx"]["error"])
     message = str(item["msg"]).replace("Input should be", "it must be")
+    for theirs, ours in _WORDS.items():
+        message = message.replace(theirs, ours)
     return f"{item['input']!r} was given; {message}"
 
 

@@ -95,11 +95,12 @@ class RunFolder:
                 f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
                 "folder with --out, or rename this one; nothing was changed in it."
             )
-        found = stored.get("format")
+        found, rerun = stored.get("format"), ""
         if found != FORMAT:
             lines = [f"format version: {found} there, {FORMAT} now"]
         else:
             lines = list(differences({key: stored.get(key) for key in identity}, identity))
+            rerun = "" if lines else "; --rerun CELL computes a cell anew"
             for name, computation in cells.items():
                 there = readable(self.cell(name) / "cell.json")
                 known = {key: there[key] for key in computation if key in there}
@@ -111,8 +112,8 @@ class RunFolder:
             tail = f"\n  and {more} more" if more > 0 else ""
             raise UserError(
                 f"{self.path} holds another run:{shown}{tail}\nNothing was changed in it. Give "
-                "another folder with --out, or the same recipe, seed and settings to go on; "
-                "--rerun CELL computes a cell anew."
+                "another folder with --out, or the same recipe, seed and settings to go "
+                f"on{rerun}."
             )
 
     def create(self, identity: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:

@@ -66,6 +66,8 @@ def reproduce(
         raise click.UsageError("--cluster-option has no effect without --cluster.")
     if _helps_another(alone=jobs == 1 and cluster is None):
         return
+    if cells or rerun:  # a wrong name is said before what is missing
+        _chosen(load(**options), cells, rerun)
     refuse_without_data(options["recipe"], options["overrides"], data, out)
 
     from rich.console import Console
@@ -174,12 +176,18 @@ def failed_cells(
         cells: Patterns of --cells; none means all.
         rerun: Patterns of --rerun.
     """
+    chosen = _chosen(recipe, cells, rerun)
+    return [row.name for row in results.failed if row.name in chosen]
+
+
+def _chosen(recipe: Recipe, cells: tuple[str, ...], rerun: tuple[str, ...]) -> set[str]:
+    """Names of the cells that the command was asked for."""
     from dd_recipes.selection import select_cells
 
     chosen = {cell.name for cell in select_cells(recipe, cells)}
     if rerun:
-        chosen |= {cell.name for cell in select_cells(recipe, rerun)}
-    return [row.name for row in results.failed if row.name in chosen]
+        chosen |= {cell.name for cell in select_cells(recipe, rerun, "--rerun")}
+    return chosen
 
 
 def refuse_without_data(
