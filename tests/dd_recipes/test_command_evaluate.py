@@ -240,7 +240,7 @@ def numbers(values: tuple[float, ...]) -> str:
 def test_all_parts_of_an_evaluation(
     stored: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dd_recipes.commands._parts._GRID", ((1, 2), (4,), ("instance",)))
+    monkeypatch.setattr("dd_recipes.commands._parts._GRID", ((1, 2, 3), (4,), ("instance",)))
     monkeypatch.setattr("dd_recipes.commands._parts._VALIDATION", 0.34)
     arguments = [stored, "--dataset", "folder", "--data", tree, "--out", tmp_path / "out"]
     plain = results(*arguments)
@@ -250,7 +250,7 @@ def test_all_parts_of_an_evaluation(
     assert found["rows"] == plain["rows"]  # in the same folder, nothing trained again
     assert [step["classes"] for step in found["continual"]["steps"]] == [1, 2, 3]
     assert {each["name"] for each in found["search"]["candidates"]} == {
-        "convnet-d1-w4-instance", "convnet-d2-w4-instance",
+        f"convnet-d{depth}-w4-instance" for depth in (1, 2, 3)
     }  # fmt: skip
     assert found["scores"]["label_robust"]["value"] > 0
     assert found["content"] == plain["content"] and len(found["content"]["classes"]) == 3
@@ -426,3 +426,12 @@ def test_wrong_input_gets_one_message(stored: Path, tree: Path, tmp_path: Path) 
         assert message in " ".join(result.output.split()), result.output
         assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_images_without_a_test_part_are_refused_with_the_option(
+    stored: Path, tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bare").symlink_to(tree / "train")
+    result = call(stored, "--dataset", "folder", "--data", tmp_path / "bare")
+    assert result.exit_code == 2 and "--held-out 0.1" in result.output
+    assert "held_out" not in result.output

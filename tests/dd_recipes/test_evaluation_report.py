@@ -342,6 +342,8 @@ def test_another_choice_costs_points_and_time_is_added(full: dict[str, Any]) -> 
     assert "the same time" in text and "30 real training images held out" in text
     won = " ".join(words.search({**record, "regret": -0.5}))
     assert "0.5 points more for the set's choice." in won
+    two = " ".join(words.search({**record, "candidates": record["candidates"][:2]}))
+    assert "rho" not in two and "is no correlation; give more networks" in two
     undefined = {**record, "spearman": {"value": None, "pvalue": None}}
     assert "tau are undefined: all accuracies of one" in " ".join(words.search(undefined))
 

@@ -26,6 +26,7 @@ __all__ = [
 ]  # fmt: skip
 
 _LEVEL = 0.05
+_FEWEST_RANKED = 3
 _PARTS = {
     "own": "the set, trained as above",
     "hard": "the set with plain labels",
@@ -151,6 +152,9 @@ def _choice(record: Mapping[str, Any]) -> str:
 def _agreement(record: Mapping[str, Any]) -> Iterator[str]:
     """How far the rankings by both ways agree; nothing where there is one."""
     if record["spearman"] is None:
+        return
+    if len(record["candidates"]) < _FEWEST_RANKED:
+        yield "How far two rankings of two networks agree is no correlation; give more networks."
         return
     rho, tau = record["spearman"], record["kendall"]
     if rho["value"] is None:

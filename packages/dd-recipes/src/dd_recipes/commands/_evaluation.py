@@ -94,6 +94,7 @@ def load_images(subject: Subject, listen: Listener) -> ImageData:
     Raises:
         UserError: There are none, or they are of other classes or channels.
     """
+    from dd_core.errors import DataError
     from dd_core.events import Message
     from dd_core.images import ImageData
     from dd_recipes.sources import load_data
@@ -105,7 +106,11 @@ def load_images(subject: Subject, listen: Listener) -> ImageData:
     if own:
         text = f"images of {subject.source.source}{change}, the size of the set's"
         listen(Message(f"test {text}; results are not those of {own} px", "warning"))
-    data, names = load_data(subject.source, subject.root, listen), subject.stored.class_names
+    try:
+        data = load_data(subject.source, subject.root, listen)
+    except DataError as error:  # by the name that the argument has here
+        raise DataError(str(error).replace("held_out=", "--held-out ")) from None
+    names = subject.stored.class_names
     train, test = (in_order(part, names) for part in (data.train, data.test))
     data = ImageData(f"{data.name}{change}", train, test)
     check_images(subject.stored, data, named=subject.named)
