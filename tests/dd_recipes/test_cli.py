@@ -363,3 +363,20 @@ def test_ctrl_c_says_how_to_go_on(
     assert process.returncode == 130, log
     assert "Run the same command again" in log
     assert "Traceback" not in log
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "expected"),
+    [
+        (["show"], "ncfm-tab", {f"ncfm-table{n}" for n in range(1, 6)}),
+        (["show", "ncfm-table1", "--variant"], "", {"paper", "code", "best"}),
+        (["plan", "csdm-fig5", "--variant"], "", {"best"}),
+        (["reproduce", "quickstart", "--cells"], "random", {"random-real", "random-packed"}),
+        (["reproduce", "no-such-recipe", "--cells"], "", set()),
+    ],
+)
+def test_the_shell_completes_names(words: list[str], incomplete: str, expected: set[str]) -> None:
+    from click.shell_completion import BashComplete
+
+    complete = BashComplete(main, {}, "dd-recipes", "_DD_RECIPES_COMPLETE")
+    assert {item.value for item in complete.get_completions(words, incomplete)} == expected

@@ -31,6 +31,16 @@ class Entry:
         """The recipe's title, or an empty string where the file has none."""
         return str(tomllib.loads(self.text).get("title", ""))
 
+    @property
+    def variants(self) -> list[str]:
+        """The names of the recipe's variants, as they stand in the file."""
+        return [str(name) for name in tomllib.loads(self.text).get("variants", [])]
+
+    @property
+    def cells(self) -> list[str]:
+        """The names of the recipe's cells, as they stand in the file."""
+        return [str(cell.get("name")) for cell in tomllib.loads(self.text).get("cells", [])]
+
 
 def entries() -> tuple[Entry, ...]:
     """All recipes of the package, sorted by name.

@@ -22,13 +22,20 @@ def _complete(
 
     from dd_recipes.catalog import entries
 
-    names = [entry.name for entry in entries() if entry.name.startswith(incomplete)]
-    return [CompletionItem(name) for name in names]
+    known = entries()
+    if parameter.name == "recipe":
+        names = [entry.name for entry in known]
+    else:  # of the recipe that stands before; an option without its value leaves it in args
+        words = [context.params.get("recipe"), *context.args]
+        chosen = [entry for entry in known if entry.name in words]
+        of_cells = parameter.name != "variant"
+        names = [n for entry in chosen for n in (entry.cells if of_cells else entry.variants)]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
 _OPTIONS = (
     click.argument("recipe", shell_complete=_complete),
-    click.option("--variant", metavar="NAME",
+    click.option("--variant", metavar="NAME", shell_complete=_complete,
                  help="paper, code or best, where a recipe has them.  [default: its first]"),
     click.option("--budget", type=click.Choice(["full", "cpu", "smoke"]), default="full",
                  show_default=True,
@@ -51,7 +58,7 @@ def recipe_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 cell_option = click.option(
-    "--cells", multiple=True, metavar="GLOB",
+    "--cells", multiple=True, metavar="GLOB", shell_complete=_complete,
     help="Only these cells, as in 'cifar10-*' (repeatable).  [default: all]",
 )  # fmt: skip
 
