@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dd_recipes.paper import Claim, PublishedValue, Reference
+from dd_recipes.paper import Claim, PublishedValue, Reference, Unit
 from dd_recipes.results import Results, Row, duration, findings
 from dd_recipes.verdict import judge, not_run
 
@@ -110,6 +110,14 @@ def test_claims_are_judged_by_what_was_measured() -> None:
     assert over_failed.word == "not measured"
     alone = replace(results, references=(), claims=CLAIMS[1:2])
     assert alone.verdicts[0][1].word == "not measured"
+
+
+@pytest.mark.parametrize(("unit", "best"), [("%", 0.9), ("rho", 0.9), ("s", 0.4)])
+def test_the_best_reference_is_the_largest_but_for_costs(unit: Unit, best: float) -> None:
+    row = replace(DISTILLED, unit=unit)
+    references = tuple(Reference(name, row.column, mean) for name, mean in (("a", 0.4), ("b", 0.9)))
+    found = replace(RESULTS, references=references)._reference(row, "")
+    assert found is not None and found.mean == best
 
 
 @pytest.mark.parametrize("changed", [{"budget": "cpu"}, {"changed": ("synthetic.ipc",)}])

@@ -128,7 +128,7 @@ class Results:
         if not found:
             return None
         means = [each.mean for each in found]
-        return Sample(max(means) if cell.unit == "%" else min(means))
+        return Sample(max(means) if cell.unit in ("%", "rho") else min(means))
 
 
 def findings(results: Results) -> list[str]:
