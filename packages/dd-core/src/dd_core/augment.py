@@ -57,11 +57,6 @@ class Draw:
             return self
         return Draw(*(None if part is None else part[start:stop] for part in parts))
 
-    def to(self, device: torch.device) -> Draw:
-        """The draw on another device."""
-        parts = (getattr(self, f.name) for f in fields(self))
-        return Draw(*(None if part is None else part.to(device) for part in parts))
-
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:

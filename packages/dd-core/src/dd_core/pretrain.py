@@ -26,7 +26,14 @@ from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, PretrainSettings
 from dd_core.side_by_side import count_workers, run_side_by_side
-from dd_core.together import computes_as_one, kept_choice, lot_of, lot_starts, step_seconds
+from dd_core.together import (
+    computes_as_one,
+    kept_choice,
+    lot_file,
+    lot_of,
+    lot_starts,
+    step_seconds,
+)
 from dd_core.training import TrainingSet, total_steps, train, unfinished_progress
 
 __all__ = ["pretrain_pool"]
@@ -146,7 +153,7 @@ class _Trainer:
             if stored is not None:
                 steps, time = self.steps, float(stored[1]["seconds"])
             else:
-                lot = self.lot(number // self.together * self.together)
+                lot = self.lot(number)
                 steps, time = unfinished_progress(self._unfinished(lot), key=self.key)
                 time /= len(lot)
                 missing.append(number)
@@ -154,9 +161,9 @@ class _Trainer:
             seconds += time
         return done, seconds, missing
 
-    def lot(self, first: int) -> range:
-        """The networks that are trained with the first of their lot."""
-        return lot_of(first, self.together, self.settings.networks)
+    def lot(self, number: int) -> range:
+        """The networks that are trained with this one."""
+        return lot_of(number, self.together, self.settings.networks)
 
     def run(self, first: int, after_step: _AfterStep) -> None:
         """Trains one lot, from its stored state if there is one, and stores its networks."""
@@ -212,5 +219,4 @@ class _Trainer:
         return [generator(self.seed, "pool training", n).initial_seed() for n in lot]
 
     def _unfinished(self, lot: range) -> Path:
-        last = f"-{lot[-1]:03d}" if len(lot) > 1 else ""
-        return self.folder / f"network_{lot[0]:03d}{last}.unfinished"
+        return lot_file(self.folder, "network", lot)

@@ -22,6 +22,7 @@ __all__ = [
     "choose_together",
     "computes_as_one",
     "kept_choice",
+    "lot_file",
     "lot_of",
     "lot_starts",
     "step_seconds",
@@ -40,15 +41,30 @@ def computes_as_one(runtime: Runtime) -> bool:
     return runtime.device.type != "cpu"
 
 
-def lot_of(first: int, together: int, count: int) -> range:
-    """The networks that are trained as one with the first of them."""
+def lot_of(number: int, together: int, count: int) -> range:
+    """The networks that are trained as one with this one; lots are always the same.
+
+    Example:
+        >>> [list(lot_of(number, 2, 3)) for number in range(3)]
+        [[0, 1], [0, 1], [2]]
+    """
+    first = number // together * together
     return range(first, min(first + together, count))
+
+
+def lot_file(folder: Path, kind: str, lot: range) -> Path:
+    """The file of a lot's unfinished state.
+
+    Example:
+        >>> [lot_file(Path(), "student", lot).name for lot in (range(2, 5), range(1))]
+        ['student_002-004.unfinished', 'student_000.unfinished']
+    """
+    last = f"-{lot[-1]:03d}" if len(lot) > 1 else ""
+    return folder / f"{kind}_{lot[0]:03d}{last}.unfinished"
 
 
 def lot_starts(missing: Sequence[int], together: int) -> list[int]:
     """The first network of each lot that has one missing.
-
-    Lots are always the same, so that a lot that was interrupted is found again.
 
     Example:
         >>> lot_starts([1, 4, 5], 4)

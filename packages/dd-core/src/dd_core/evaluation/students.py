@@ -23,7 +23,14 @@ from dd_core.progress import Phase
 from dd_core.runtime import Runtime, generator
 from dd_core.settings import NetworkSettings, StudentSettings
 from dd_core.side_by_side import count_workers, in_rounds, run_side_by_side
-from dd_core.together import computes_as_one, kept_choice, lot_of, lot_starts, step_seconds
+from dd_core.together import (
+    computes_as_one,
+    kept_choice,
+    lot_file,
+    lot_of,
+    lot_starts,
+    step_seconds,
+)
 from dd_core.training import (
     TrainingSet,
     confusion_of,
@@ -253,13 +260,13 @@ class _Classroom:
         """Steps and seconds of a student from earlier attempts."""
         if (stored := self.record(number)) is not None:
             return self.steps, float(str(stored["seconds"]))
-        lot = self.lot(number // self.together * self.together)
+        lot = self.lot(number)
         steps, seconds = unfinished_progress(self._state(lot), key=self.key)
         return steps, seconds / len(lot)
 
-    def lot(self, first: int) -> range:
-        """The students that are trained with the first of their lot."""
-        return lot_of(first, self.together, self.settings.students)
+    def lot(self, number: int) -> range:
+        """The students that are trained with this one."""
+        return lot_of(number, self.together, self.settings.students)
 
     def run(self, first: int, report: Callable[[int, Mapping[str, Tensor | float]], None]) -> None:
         """Trains one lot, from its stored state if there is one, and stores what it reached."""
@@ -321,8 +328,7 @@ class _Classroom:
         return self.folder / f"student_{number:03d}.json"
 
     def _state(self, lot: range) -> Path:
-        last = f"-{lot[-1]:03d}" if len(lot) > 1 else ""
-        return self.folder / f"student_{lot[0]:03d}{last}.unfinished"
+        return lot_file(self.folder, "student", lot)
 
 
 def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) -> Evaluation:
