@@ -11,10 +11,12 @@ nothing that is not in one.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,22 +65,19 @@ def main(arguments: list[str] | None = None) -> int:
 def page() -> str:
     """The page that the result files make."""
     files = sorted(FOLDER.glob("*.json"))
-    records = [json.loads(path.read_text("utf-8")) for path in files]
-    return (
-        "\n".join([HEAD, *_overview(records), *(line for r in records for line in _run(r))]) + "\n"
-    )
+    tables = _tables([json.loads(path.read_text("utf-8")) for path in files])
+    lines = (line for table in tables for line in table.lines())
+    return "\n".join([HEAD, *_overview(tables), *lines]) + "\n"
 
 
-def _overview(records: list[Mapping[str, Any]]) -> Iterator[str]:
+def _overview(tables: list[_Table]) -> Iterator[str]:
     """Which cells of which recipe were measured."""
     yield "## Recipes\n"
     yield "| recipe | title | measured here |"
     yield "|---|---|---|"
     for entry in entries():
-        found = [r for r in records if r["results"]["recipe"] == entry.name]
-        words = (
-            "; ".join(_measured(Results.from_json(r["results"])) for r in found) or "nothing yet"
-        )
+        found = [t.results for t in tables if t.results.recipe == entry.name]
+        words = "; ".join(map(_measured, found)) or "nothing yet"
         yield f"| `{entry.name}` | {entry.title} | {words} |"
     yield ""
 
@@ -90,29 +89,71 @@ def _measured(results: Results) -> str:
     )
 
 
-def _run(record: Mapping[str, Any]) -> Iterator[str]:
-    """One run: table, verdicts, claims, environment and command."""
-    results = Results.from_json(record["results"])
-    environment = record["environment"]
-    yield f"## {results.title}\n"
-    yield (
-        f"Recipe `{results.recipe}`, variant {results.variant}, {results.budget} budget, seed "
-        f"{results.seed}, begun {record['begun'][:10]}. {results.runtime}.\n"
-    )
-    if record["note"]:
-        yield f"{record['note']}\n"
-    yield from _table(results)
-    yield ""
-    left = [row for row in results.rows if not row.done]
-    if left:
-        yield f"Not measured: {len(left)} of {len(results.rows)} cells.\n"
-    for claim, verdict in results.verdicts:
-        yield f"Claim “{claim.text}” ({claim.source}): **{verdict.text}**\n"
-    pools = results.pool_seconds
-    extractors = f"The extractors took {duration(pools)}; all" if pools else "All"
-    yield f"{extractors} phases together {duration(results.seconds)}.\n"
-    commands = "\n".join(map(_broken, environment["command"].splitlines()))
-    yield f"```bash\n{commands}\n```\n"
+def _tables(records: list[dict[str, Any]]) -> list[_Table]:
+    """One table a recipe, variant and budget; runs of the same settings fill one together."""
+    tables: dict[tuple[Any, ...], _Table] = {}
+    for record in records:
+        results = Results.from_json(record["results"])
+        key = (results.recipe, results.variant, results.budget, results.seed, results.changed)
+        tables.setdefault(key, _Table([])).runs.append((results, record))
+    for table in tables.values():
+        table.runs.sort(key=lambda run: run[1]["begun"])
+    return list(tables.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The runs whose cells make one table, the earliest first, each with its record."""
+
+    runs: list[tuple[Results, dict[str, Any]]]
+
+    @property
+    def results(self) -> Results:
+        """The latest run's, with what it did not measure from earlier ones."""
+        *earlier, (latest, _) = self.runs
+        rows = list(latest.rows)
+        for results, _ in reversed(earlier):
+            known = {row.name: row for row in results.done}
+            rows = [row if row.done else known.get(row.name, row) for row in rows]
+        return replace(latest, rows=tuple(rows))
+
+    def lines(self) -> Iterator[str]:
+        """Table, verdicts and claims; runtime, note, time and command of each run."""
+        results = self.results
+        yield f"## {results.title}\n"
+        yield (
+            f"Recipe `{results.recipe}`, variant {results.variant}, {results.budget} budget, seed "
+            f"{results.seed}.\n"
+        )
+        yield from self._rows(results)
+        yield ""
+        left = [row for row in results.rows if not row.done]
+        if left:
+            yield f"Not measured: {len(left)} of {len(results.rows)} cells.\n"
+        for claim, verdict in results.verdicts:
+            yield f"Claim “{claim.text}” ({claim.source}): **{verdict.text}**\n"
+        for number, (run, record) in enumerate(self.runs, 1):
+            name = f"Run {number}, begun" if len(self.runs) > 1 else "Begun"
+            yield f"{name} {record['begun'][:10]}. {run.runtime}.\n"
+            if record["note"]:
+                yield f"{record['note']}\n"
+            pools = run.pool_seconds
+            extractors = f"The extractors took {duration(pools)}; all" if pools else "All"
+            yield f"{extractors} phases together {duration(run.seconds)}.\n"
+            commands = "\n".join(map(_broken, record["environment"]["command"].splitlines()))
+            yield f"```bash\n{commands}\n```\n"
+
+    def _rows(self, results: Results) -> Iterator[str]:
+        """What was measured, and in which run where there are several."""
+        lines = list(_table(results))
+        if len(self.runs) == 1:
+            yield from lines
+            return
+        yield f"| run {lines[0]}"
+        yield f"|--:{lines[1]}"
+        for row, line in zip(results.done, lines[2:], strict=True):
+            number = max(n for n, (run, _) in enumerate(self.runs, 1) if row in run.done)
+            yield f"| {number} {line}"
 
 
 def _table(results: Results) -> Iterator[str]:
@@ -151,7 +192,16 @@ def _add(run: Path, note: str) -> None:
     record = {"note": note, "begun": begun, "results": results, "environment": environment}
     FOLDER.mkdir(exist_ok=True)
     text = json.dumps(record, indent=1, ensure_ascii=False)
-    (FOLDER / f"{name}.json").write_text(f"{text}\n", "utf-8")
+    _file(name, begun).write_text(f"{text}\n", "utf-8")
+
+
+def _file(name: str, begun: str) -> Path:
+    """The run's own result file where it has one, else the next that is free."""
+    for number in itertools.count(1):
+        path = FOLDER / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
+        if not path.exists() or json.loads(path.read_text("utf-8"))["begun"] == begun:
+            return path
+    raise AssertionError
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import shlex
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +21,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def tool() -> ModuleType:
+def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     path = ROOT / "tools" / "reproductions.py"
     spec = importlib.util.spec_from_file_location("reproductions", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "reproductions", module)  # as an import does
     spec.loader.exec_module(module)
     return module
 
@@ -56,6 +59,46 @@ def test_a_run_is_taken_and_shown(
         assert f"| {row.row} | {row.accuracy} |" in text
     (tmp_path / "page.md").write_text("old")
     assert tool.main(["--check"]) == 1
+
+
+def test_a_second_run_fills_the_table_of_the_first(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    finished: tuple[Path, Results],
+) -> None:  # fmt: skip
+    folder = tmp_path / "reproductions"
+    monkeypatch.setattr(tool, "FOLDER", folder)
+    monkeypatch.setattr(tool, "PAGE", tmp_path / "page.md")
+    assert tool.main(["add", str(finished[0]), "--note", "The first."]) == 0
+    whole = finished[1].as_json()
+    names = [row["name"] for row in whole["rows"]]
+
+    def part(name: str, begun: str, done: list[str]) -> None:
+        run = tmp_path / name
+        shutil.copytree(finished[0], run)
+        tables = json.loads(json.dumps(whole))
+        for row in tables["rows"]:
+            if row["name"] not in done:
+                row |= {"status": "missing", "last": [], "best": []}
+        (run / "results.json").write_text(json.dumps(tables))
+        (run / "run.json").write_text(json.dumps({"created": begun}))
+        assert tool.main(["add", str(run), "--note", f"The run of {begun[:10]}."]) == 0
+
+    for path in folder.glob("*"):
+        path.unlink()
+    part("b", "2026-11-21T00:00:00.000Z", names[1:])
+    part("a", "2026-11-20T00:00:00.000Z", names[:2])
+    assert len(list(folder.glob("*.json"))) == 2
+    text = (tmp_path / "page.md").read_text()
+    table = [line for line in text.splitlines() if line.startswith(("| 1 |", "| 2 |"))]
+    assert [line[2] for line in table] == ["1", "2", "2", "2"]
+    assert all(f"| {row.row} |" in line for row, line in zip(finished[1].rows, table, strict=True))
+    assert text.count("## ") == 2 and "Not measured" not in text
+    assert text.index("The run of 2026-11-20.") < text.index("The run of 2026-11-21.")
+    again = tmp_path / "page.md"
+    part("c", "2026-11-21T00:00:00.000Z", names[2:])  # the run of b, with fewer cells
+    assert len(list(folder.glob("*.json"))) == 2
+    lines = again.read_text().splitlines()
+    assert [line[2] for line in lines if line.startswith(("| 1 |", "| 2 |"))] == list("1122")
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,8 @@ class Runtime:
     def summary(self) -> str:
         """One line for the log."""
         compiled = "torch.compile" if self.compile else "eager"
-        head = f"{self.device_name}, {self.threads} threads, {self.precision}, channels-last"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        head = f"{self.device_name}, {threads}, {self.precision}, channels-last"
         return f"{head}, {compiled}: {self.reason}" if self.reason else f"{head}, {compiled}"
 
     @property

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +24,10 @@ from dd_core.training import TrainingSet, train
 __all__ = ["Shape", "blank_images", "iteration_seconds", "relative_cost", "training_seconds"]
 
 _CLASSES = 2  # of the trial; the cost of an iteration is proportional to the classes
-_STEPS = 4
+_STEPS = (4, 12)  # of a training: the least, and the most, of batches that take hardly any time
+_ENOUGH = 1.0  # seconds of training after which a trial of two steps will do
+_SMALL = 256 * 32 * 32  # pixels after which the least is enough
+_FULL = 64 * 32 * 32  # pixels that keep the cores of a processor busy: more cost in proportion
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ def training_seconds(
         cutmix: Probability of CutMix.
         runtime: Device and precision.
     """
+    batch = min(batch, _full(shape, runtime))
     images = blank_images(replace(shape, n_classes=_CLASSES), batch, random=True)
     network = network_for(images, shape.network, 0).to(runtime.device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9)
@@ -81,17 +87,30 @@ def training_seconds(
         images.pixels.to(runtime.device), images.labels.to(runtime.device),
         images.mean, images.std,
     )  # fmt: skip
+    least, most = _STEPS
+    steps = max(least, min(most, _SMALL // (batch * shape.size**2)))
     settings = StudentSettings(
-        steps=_STEPS, batch_size=batch, augmentation=augmentation, cutmix=cutmix
+        steps=steps, batch_size=batch, augmentation=augmentation, cutmix=cutmix
     )
     clock = _Clock(runtime)
-    with tempfile.TemporaryDirectory() as folder:
+
+    def lap(*_: object) -> None:
+        clock.lap()
+        if clock.laps > 1 and clock.seconds > _ENOUGH:
+            raise _Stop
+
+    with tempfile.TemporaryDirectory() as folder, suppress(_Stop):
         train(
             network, optimizer, data, settings, seeds=[0], runtime=runtime,
             state=Path(folder) / "state", key="pace", checkpoint_seconds=1e9,
-            after_step=lambda step, loss, facts: clock.lap(),
+            after_step=lap,
         )  # fmt: skip
     return clock.median() / batch
+
+
+def _full(shape: Shape, runtime: Runtime) -> int:
+    """Images that keep a processor's cores busy, so that twice as many take twice the time."""
+    return max(1, _FULL // shape.size**2) if runtime.device.type == "cpu" else sys.maxsize
 
 
 def relative_cost(shape: Shape, other: NetworkSettings) -> float:
@@ -116,8 +135,10 @@ def _products(shape: Shape, network: NetworkSettings) -> float:
     return float(sum(9 * n * width * shape.size**2 / 4**block for block, n in enumerate(inputs)))
 
 
-def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:
-    """Seconds of one iteration of a distillation, from a trial with two classes.
+def iteration_seconds(
+    shape: Shape, settings: DistillSettings, runtime: Runtime, *, warm: bool = False
+) -> float:
+    """Seconds of one iteration of a distillation, from a trial with one or two classes.
 
     Where an extractor is held for k iterations, the trial goes through the k, so that the forward
     pass of the real images is counted once for each. The frequencies are drawn for all classes
@@ -128,15 +149,17 @@ def iteration_seconds(shape: Shape, settings: DistillSettings, runtime: Runtime)
         shape: Extractor and images.
         settings: The distillation.
         runtime: Device and precision.
+        warm: Whether such a trial came before, so that nothing is left to set up in a first cycle.
     """
-    few = replace(shape, n_classes=min(_CLASSES, shape.n_classes))
+    classes = 1 if settings.batch_real >= 2 * _full(shape, runtime) else _CLASSES
+    few = replace(shape, n_classes=min(classes, shape.n_classes))
     synthetic = settings.synthetic
     init = replace(synthetic, init="real", init_file="") if synthetic.init == "file" else synthetic
     trial = replace(settings, synthetic=init)
-    pace, shared = _pace(few, trial, runtime), 0.0
+    pace, shared = _pace(few, trial, runtime, warm=warm), 0.0
     if _shares_frequencies(settings):
         least = replace(trial, batch_real=1, synthetic=replace(init, ipc=1))
-        one, two = (_pace(replace(shape, n_classes=n), least, runtime) for n in (1, 2))
+        one, two = (_pace(replace(shape, n_classes=n), least, runtime, warm=False) for n in (1, 2))
         shared = min(pace, max(0.0, 2 * one - two))
     return shared + (pace - shared) * shape.n_classes / few.n_classes
 
@@ -147,7 +170,7 @@ def _shares_frequencies(settings: DistillSettings) -> bool:
     return draws and settings.step == "joint" and settings.frequency_draws == "shared"
 
 
-def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:
+def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime, *, warm: bool) -> float:
     """Seconds of an iteration on images of these classes, a mean over one cycle of ``hold``."""
     synthetic = settings.synthetic
     enough = max(settings.batch_real, synthetic.ipc * synthetic.factor**2)
@@ -159,12 +182,18 @@ def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime) -> float:
             count=1, seed=0,
         )  # fmt: skip
     distiller = Distiller(images, settings, shape.network, pool, seed=0, runtime=runtime)
-    distiller.step(0)
+    done = 0 if warm else 1
+    for iteration in range(done):
+        distiller.step(iteration)
     clock = _Clock(runtime)
-    for iteration in range(1, settings.hold + 1):  # the last begins the next cycle, as 0 did this
+    for iteration in range(done, done + settings.hold):  # of which one begins a cycle
         distiller.step(iteration)
     clock.lap()
     return clock.median() / settings.hold
+
+
+class _Stop(Exception):
+    """A trial has taken long enough; nothing is wrong."""
 
 
 class _Clock:
@@ -174,7 +203,8 @@ class _Clock:
         self._finish: Callable[[], None] = (
             torch.cuda.synchronize if runtime.device.type == "cuda" else lambda: None
         )
-        self._last, self._laps = self._now(), list[float]()
+        self._laps = list[float]()
+        self._last = self._now()
 
     def _now(self) -> float:
         self._finish()
@@ -184,6 +214,14 @@ class _Clock:
         now = self._now()
         self._laps.append(now - self._last)
         self._last = now
+
+    @property
+    def laps(self) -> int:
+        return len(self._laps)
+
+    @property
+    def seconds(self) -> float:
+        return sum(self._laps)
 
     def median(self) -> float:
         return statistics.median(self._laps[1:] or self._laps)

@@ -25,7 +25,7 @@ from dd_recipes.work import Keys
 __all__ = ["Estimate", "Plan", "make_plan"]
 
 _SPEED_STEPS = 11  # about as many iterations as a cell of measure "speed" takes
-_PATIENCE = 6.0
+_PATIENCE = 4.0
 """Seconds of trials; what is left is estimated from the trials that are most alike."""
 
 
@@ -268,7 +268,7 @@ class _Trials:
         if alike and not self.patient:
             _, pace, other = min(alike)
             return pace * load / other, False
-        pace = iteration_seconds(work.shape, settings, self.runtime)
+        pace = iteration_seconds(work.shape, settings, self.runtime, warm=bool(alike))
         self._iteration[key] = (pace, load)
         return pace, True
 
