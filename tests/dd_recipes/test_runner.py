@@ -462,12 +462,16 @@ def test_damaged_derived_files_are_derived_anew(
     path = copy / "cells" / "ncfm" / name
     path.write_text(path.read_text()[:30])
     (copy / "environment.json").write_text("{")
-    (copy / "sets" / str(results.rows[3].set) / "set.json").write_text("")
+    record = copy / "sets" / str(results.rows[3].set) / "set.json"
+    seconds = json.loads(record.read_text())["seconds"]
+    edited = json.dumps({**json.loads(record.read_text()), "seconds": 1e9})
+    record.write_text("" if name == "curves.json" else edited)
     recorder = Recorder()
     again = reproduce(tiny, copy, hardware=PLAIN, listen=recorder)
     assert accuracies(again) == accuracies(results)
     assert recorder.computed == []
     assert json.loads(path.read_text()) and json.loads((copy / "environment.json").read_text())
+    assert json.loads(record.read_text())["seconds"] == pytest.approx(seconds)
 
 
 def test_a_cell_that_another_process_holds_is_passed_over(

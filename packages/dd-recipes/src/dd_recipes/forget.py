@@ -13,6 +13,7 @@ from dd_recipes.dynamics import moments
 from dd_recipes.measured import damage, is_set_key, read_measured
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.runfolder import RunFolder, held, readable
+from dd_recipes.sets import read_record
 from dd_recipes.work import Keys
 
 __all__ = ["forget"]
@@ -76,7 +77,7 @@ def _in_use(folder: RunFolder, cell: Cell, seed: int) -> set[str]:
 def _recorded(folder: RunFolder, cell: Cell) -> set[str]:
     """The small set that a cell was measured with, also as it was before it got soft labels."""
     key = readable(folder.cell(cell.name) / "measured.json").get("set")
-    plain = readable(folder.set(key) / "set.json").get("unlabelled") if is_set_key(key) else None
+    plain = read_record(folder.set(key)).get("unlabelled") if is_set_key(key) else None
     return {each for each in (key, plain) if is_set_key(each)}
 
 

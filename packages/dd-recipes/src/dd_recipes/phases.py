@@ -27,7 +27,7 @@ from dd_core.soft_labels import label_with_teacher
 from dd_recipes.helpers import Call, Helpers, distill_together
 from dd_recipes.recipe import Cell
 from dd_recipes.runfolder import RunFolder, readable, waiting, write_json
-from dd_recipes.sets import SET_FORMAT, load_set
+from dd_recipes.sets import load_set, read_record, write_record
 from dd_recipes.shelf import Shelf
 from dd_recipes.work import Work
 
@@ -155,8 +155,7 @@ def _store(
     }
     distilled = replace(distilled, provenance={**distilled.provenance, "data": facts})
     distilled.save(folder / "distilled")
-    stored = {"format": SET_FORMAT, "fingerprint": distilled.fingerprint(), **record}
-    write_json(folder / "set.json", stored)
+    write_record(folder, distilled, record)
     return SmallSet(key, folder, distilled, record["seconds"])
 
 
@@ -168,7 +167,7 @@ def _labelled(bench: Bench, work: Work) -> tuple[DistilledSet, dict[str, Any]]:
     teacher = _first_network(_pool(bench, work), work.data.train.to(bench.runtime.device))
     assert form != "none"
     labelled = label_with_teacher(plain.distilled, teacher, form=form)
-    losses = readable(plain.folder / "set.json").get("losses", {})
+    losses = read_record(plain.folder).get("losses", {})
     return labelled, {"seconds": plain.seconds, "losses": losses, "unlabelled": key}
 
 

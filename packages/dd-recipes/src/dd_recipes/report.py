@@ -19,7 +19,7 @@ from dd_recipes.paper import Paper
 from dd_recipes.results import Results, findings
 from dd_recipes.rows import Row, duration
 from dd_recipes.runfiles import read_json, read_text, readable
-from dd_recipes.sets import load_set
+from dd_recipes.sets import load_set, read_record
 from dd_recipes.steps import done_steps
 
 __all__ = ["Entry", "Picture", "write_report"]
@@ -216,7 +216,7 @@ def _search_charts(results: Results, folder: Path) -> Iterator[Picture]:
 def _loss_chart(shown: list[Row], folder: Path) -> Iterator[Picture]:
     histories: dict[str, Mapping[str, list[float]]] = {}
     for row in shown:
-        losses = readable(folder / "sets" / row.set / "set.json").get("losses") if row.set else None
+        losses = read_record(folder / "sets" / row.set).get("losses") if row.set else None
         if losses and any(map(any, losses.values())) and len(histories) < _MOST_CURVES:
             histories[figures.label(row, shown)] = losses
     if histories:

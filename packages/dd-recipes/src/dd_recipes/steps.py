@@ -49,12 +49,7 @@ def _extractors(
         row.row for row, s in zip(done, settings, strict=True)
         if s.get("distill", {}).get("extractor") == "blend"
     ))  # fmt: skip
-    compare = (
-        f" Through their features {' and '.join(users[:4])} "
-        f"compare{'s' if len(users) == 1 else ''} synthetic and real images."
-        if users
-        else ""
-    )
+    compare = f" Distilled through their features: {', '.join(users[:4])}." if users else ""
     return (
         f"{_plural(networks, 'network')} ({shapes}) {_was(networks)} trained on the {images} real "
         f"training images for {_plural(epochs, 'epoch')}, in {duration(results.pool_seconds)} "

@@ -102,7 +102,8 @@ def judge(
     """Compares a measured value with a published one.
 
     Of accuracies, ``above`` and ``below`` mean that the whole interval lies more than one point
-    away; ``reproduced``, that the difference is at most one point; otherwise ``undecided``.
+    away; ``reproduced``, that the difference is at most one point and known to one point, which
+    is half of its interval; otherwise ``undecided``.
     Seconds and gigabytes have no interval: ``reproduced`` is within a tenth of the published
     value.
 
@@ -274,7 +275,8 @@ def _word(
         return "below"
     if interval[0] > tolerance:
         return "above"
-    return "reproduced" if abs(difference) <= tolerance else "undecided"
+    known = interval[1] - interval[0] <= 2 * tolerance
+    return "reproduced" if known and abs(difference) <= tolerance else "undecided"
 
 
 def _at_least(
