@@ -85,8 +85,14 @@ def _overview(tables: list[_Table]) -> Iterator[str]:
 def _measured(results: Results) -> str:
     return (
         f"{len(results.done)} of {len(results.rows)} cells, {results.variant} variant, "
-        f"{results.budget} budget"
+        f"{results.budget} budget{_changes(results)}"
     )
+
+
+def _changes(results: Results) -> str:
+    """What ``--set`` changed, in words that follow the budget."""
+    changed = ", ".join(f"`{each}`" for each in results.changed)
+    return f" with changed {changed}" if changed else ""
 
 
 def _tables(records: list[dict[str, Any]]) -> list[_Table]:
@@ -122,8 +128,8 @@ class _Table:
         results = self.results
         yield f"## {results.title}\n"
         yield (
-            f"Recipe `{results.recipe}`, variant {results.variant}, {results.budget} budget, seed "
-            f"{results.seed}.\n"
+            f"Recipe `{results.recipe}`, variant {results.variant}, {results.budget} budget"
+            f"{_changes(results)}, seed {results.seed}.\n"
         )
         yield from self._rows(results)
         yield ""
@@ -160,19 +166,21 @@ def _table(results: Results) -> Iterator[str]:
     """What was measured; with the paper's columns where a cell has a published value."""
     # Cells of other images a class than the paper's are other cells than the published ones.
     published = "synthetic.ipc" not in results.changed and any(r.published for r in results.done)
-    paper, rule = (" paper | verdict |", "--:|---|") if published else ("", "")
-    yield f"| cell | measured, last epoch (n) | best epoch |{paper} distillation | students |"
-    yield f"|---|--:|--:|{rule}--:|--:|"
-    yield from (_line(row, len(results.columns) > 1, published) for row in results.done)
+    best = any(row.best not in ((), row.last) for row in results.done)  # else it says nothing
+    head = " best epoch |" * best + " paper | verdict |" * published
+    yield f"| cell | measured, last epoch (n) |{head} distillation | students |"
+    yield f"|---|--:|{'--:|' * best}{'--:|---|' * published}--:|--:|"
+    yield from (_line(row, len(results.columns) > 1, best, published) for row in results.done)
 
 
-def _line(row: Row, several: bool, published: bool) -> str:
+def _line(row: Row, several: bool, best: bool, published: bool) -> str:
     name = f"{row.row}: `{row.name}`" if several else row.row
     value = row.published.text if row.published else ""
     verdict = row.verdict.text if row.published and row.verdict else ""
     paper = f" {value} | {verdict} |" if published else ""
     times = f"{duration(row.distill_seconds)} | {duration(row.student_seconds)}"
-    return f"| {name} | {row.accuracy} | {row.best_accuracy} |{paper} {times} |"
+    best_epoch = f" {row.best_accuracy} |" if best else ""
+    return f"| {name} | {row.accuracy} |{best_epoch}{paper} {times} |"
 
 
 _WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+""")

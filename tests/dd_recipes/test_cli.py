@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from dd_core.errors import NonFiniteError, SettingsError
 from dd_recipes.__main__ import run
 from dd_recipes.cli import COMMANDS, main
 from dd_recipes.results import Results
+from dd_recipes.runfolder import FORMAT
 
 Start = Callable[[Sequence[str]], "subprocess.Popen[str]"]
 
@@ -146,7 +148,7 @@ def test_show_prints_what_cells_have_in_common_once() -> None:
         (["reproduce", "quickstart", "--rerun", ""], "--rerun '' names no cell"),
         (["reproduce", "quickstart", "--jobs", "0"], "--jobs"),
         (["plan", "quickstart", "--students", "0"], "--students"),
-        (["report", "nowhere"], "no results.json"),
+        (["report", "nowhere"], "no run.json"),
     ],
 )
 def test_mistakes_of_the_user_exit_with_2(arguments: list[str], words: str) -> None:
@@ -229,9 +231,53 @@ def test_errors_become_one_message_and_a_code(
 
 def test_a_damaged_report_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "run.json").write_text(json.dumps({"format": FORMAT, "runtime": {}}))
     result = call("report", str(tmp_path))
     assert result.exit_code == 2
     assert "of another version" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("run.json", {"format": 99}, "its format is 99"),
+        ("run.json", None, "no run.json"),
+        ("run.json", {"runtime": 5}, "run.json is damaged"),
+        ("config.json", {"seed": 5}, "config.json is damaged"),
+        ("config.json", {"variants": ["paper"]}, "config.json is damaged"),
+    ],
+)
+def test_a_report_of_another_versions_or_an_edited_folder_is_refused(
+    finished: tuple[Path, Results], tmp_path: Path, name: str, change: Any, words: str
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    path = folder / name
+    if change is None:
+        path.unlink()
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    (folder / "report.html").write_text("mine")
+    result = call("report", str(folder))
+    assert result.exit_code == 2 and words in result.stderr
+    assert (folder / "report.html").read_text() == "mine"
+
+
+def test_a_report_has_the_settings_of_the_run_and_not_an_edited_file(
+    finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace("seed = 0", "seed = 5"))
+    assert call("report", str(folder)).exit_code == 0
+    report = (folder / "report.md").read_text()
+    assert text.strip() not in report and "seed = 5" not in report
+    shown = report.split("# dd-recipes reproduce config.toml")[1].partition("```")[0]
+    assert tomllib.loads(shown) == tomllib.loads(text)
+    (folder / "config.toml").write_text(text)
+    assert call("report", str(folder)).exit_code == 0
+    assert text.strip() in (folder / "report.md").read_text()
 
 
 def test_report_prints_the_table_and_writes_the_page(
@@ -252,7 +298,6 @@ def test_report_prints_the_table_and_writes_the_page(
         ("config.json", '{"cells": [{"name": "dm", "set": {}}]}'), ("config.json", None),
         ("config.json", '{"cells": [], "paper": {"odd": 1}}'),
         ("environment.json", "null"), ("environment.json", "[1]"), ("environment.json", "{}"),
-        ("config.toml", None), ("config.toml", b"\xff"), ("config.toml", "folder"),
         ("results.json", "null"), ("results.json", "[1]"), ("results.json", "folder"),
         ("results.json", b"\xff"), ("results.json", "5"), ("results.json", None),
     ],

@@ -58,6 +58,11 @@ def test_row_statistics() -> None:
     assert DISTILLED.seconds == 37.0
 
 
+def test_an_accuracy_that_was_tested_once_has_no_best_epoch() -> None:
+    assert replace(REAL, best=()).best_accuracy == "tested once"
+    assert replace(SPEED, best=()).best_accuracy == replace(FAILED, best=()).best_accuracy == ""
+
+
 def test_a_single_student_has_no_deviation() -> None:
     row = replace(REAL, last=(60.0,))
     assert row.std == 0.0
@@ -87,7 +92,7 @@ def test_json_reads_back_the_same(rows: tuple[Row, ...]) -> None:
 def test_json_says_what_follows() -> None:
     tables = RESULTS.as_json()
     assert tables["complete"] is True
-    assert tables["rows"][2]["verdict"]["word"] == "reproduced"
+    assert tables["rows"][2]["verdict"]["word"] == "undecided"
     assert tables["rows"][0]["verdict"] is None
     assert tables["rows"][0]["mean"] == 61.0
     assert [claim["verdict"]["word"] for claim in tables["claims"]] == ["holds", "holds"]

@@ -114,6 +114,20 @@ def test_without_a_published_deviation_the_interval_uses_ours_alone() -> None:
     assert judge(49.6, 0.2, 5, PublishedValue(49.5, "Figure 3", n=10)) == verdict
 
 
+def test_a_deviation_of_unknown_many_students_is_the_error_of_the_mean() -> None:
+    paper = PublishedValue(26.0, "Table 1", 0.8)
+    assert paper.text == "26.0 ± 0.8"
+    verdict = judge(27.4, 0.5, 10, paper)
+    # The limit of Welch's interval for ever more students with the same error of the mean.
+    limit = welch_interval(27.4, 0.5, 10, 26.0, 0.8 * math.sqrt(1e6), 10**6)
+    assert (verdict.low, verdict.high) == pytest.approx(limit, abs=1e-3)
+    assert verdict.word == "undecided"  # it would be "above" a value without a deviation
+    assert judge(27.4, 0.5, 10, PublishedValue(26.0, "Table 1")).word == "above"
+    for n in (2, 5, 10):
+        known = judge(27.4, 0.5, 10, PublishedValue(26.0, "Table 1", 0.8, n))
+        assert n == 2 or (known.low or 0) >= (verdict.low or 0)
+
+
 @pytest.mark.parametrize(
     ("mean", "word"), [(1.05, "reproduced"), (0.95, "reproduced"), (1.5, "above"), (0.5, "below")]
 )
@@ -160,7 +174,11 @@ def test_claims_of_less_and_claims_without_measurements() -> None:
 
 
 MEANS, STDS, SIZES = st.floats(0, 100), st.floats(0.01, 9), st.integers(2, 20)
-SAMPLES = st.builds(Sample, MEANS, STDS, SIZES) | st.builds(Sample, MEANS)
+SAMPLES = (
+    st.builds(Sample, MEANS, STDS, SIZES)
+    | st.builds(Sample, MEANS)
+    | st.builds(Sample, MEANS, STDS)
+)
 
 
 @given(SAMPLES, SAMPLES)

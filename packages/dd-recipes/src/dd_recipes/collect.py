@@ -80,6 +80,7 @@ def collect_again(results: Results, folder: RunFolder) -> Results:
         common = {name: getattr(row, name) for name in _ABOUT}
         if found := read_measured(folder.cell(row.name)):
             done = Row(**common, status="done", **_values(found))
+            done = done if row.best else replace(done, best=())
             return _judged(done, results, results.runtime)
         return _unmeasured(common, "missing", "")
 
@@ -98,6 +99,8 @@ def _row(
     found = measured(folder, cell, recipe.seed)
     if found:
         row = Row(**common, status="done", **_values(found))
+        if cell.students.evaluations == 1:
+            row = replace(row, best=())  # of one test, after the last epoch
         return _judged(row, recipe, runtime)
     failed = readable(folder.cell(cell.name) / "failed.json")
     if elsewhere:

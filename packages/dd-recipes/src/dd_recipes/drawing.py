@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 __all__ = ["COLOURS", "STYLE", "as_pixels", "colours", "legend_below", "save_figure"]
 
-COLOURS = ("#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3")
+COLOURS = (
+    "#1f6fb4", "#d1632a", "#2f8f5b", "#7a4fa3",
+    "#b8902b", "#c2478c", "#3fa7b5", "#7f7f7f", "#8c564b",
+)  # fmt: skip
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,

@@ -15,6 +15,7 @@ _SHOWN = 0.05  # smaller differences are zero as printed
 def sentences(measured: Sequence[Row]) -> list[str]:
     """What a run bought.
 
+    The best set is chosen on the test images, and where it is one of several the sentence says so.
     In each column with real images as they are, or packed, the best distilled set is compared
     with them, so that the gain of packing is not taken for a gain of distillation.
 
@@ -38,8 +39,10 @@ def _of_column(rows: list[Row], *, alone: bool) -> Iterator[str]:
     if not distilled or not (plain or packed or alone):
         return
     best = max(distilled, key=lambda row: row.mean)
+    n = len(distilled)
+    chosen = f" (the best of {n} sets on the test images)" if n > 1 else ""
     yield (
-        f"Trained on {_images(best)} distilled by {best.row}, a new network gets "
+        f"Trained on {_images(best)} distilled by {best.row}{chosen}, a new network gets "
         f"{best.mean:.1f}% of {best.test_images:,} unseen test images right."
     )
     if plain:

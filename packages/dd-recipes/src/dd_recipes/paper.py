@@ -36,8 +36,10 @@ class PublishedValue:
 
     Attributes:
         mean: Mean, in ``unit``.
-        std: Standard deviation over the students; None where the paper gives none.
-        n: Number of students; None where the paper does not say.
+        std: Standard deviation over the students, or what the paper gives as such; None where it
+            gives none.
+        n: Number of students; None where the paper does not say, and a verdict then takes ``std``
+            as the error of the mean, which is the most it can be.
         source: The table and cell that it stands in.
         note: What a reader must know to compare (best epoch or last, budget, ...).
         comparable: False where the recipe's budget or protocol differs so much that a verdict
@@ -67,8 +69,6 @@ class PublishedValue:
             raise ValueError(f"std is {self.std}; it must not be negative.")
         if self.n is not None and self.n < 2:
             raise ValueError(f"n is {self.n}; a standard deviation needs at least 2 students.")
-        if self.std is not None and self.n is None:
-            raise ValueError("std is given and n is not; say over how many students it is.")
         if not self.comparable and not self.note:
             raise ValueError("comparable is false; say why in note.")
 

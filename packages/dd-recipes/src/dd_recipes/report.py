@@ -6,7 +6,9 @@ Everything is read from the folder, so a report can be written anew at any time.
 from __future__ import annotations
 
 import base64
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,12 @@ from dd_recipes.rows import Row, duration
 from dd_recipes.runfiles import read_json, read_text, readable
 from dd_recipes.sets import load_set, read_record
 from dd_recipes.steps import done_steps
+from dd_recipes.toml import dump
 
 __all__ = ["Entry", "Picture", "write_report"]
 
 _SHOWN = 5
-_MOST_BARS, _MOST_CURVES, _MOST_GRIDS = 24, 8, 12
+_MOST_BARS, _MOST_CURVES, _MOST_GRIDS = 24, 9, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,11 @@ def write_report(
     Raises:
         UserError: A file of the folder is missing or damaged.
     """
-    config, environment = _config(folder), _environment(folder)
+    config, environment = _config(folder, results), _environment(folder)
     (folder / "figures").mkdir(exist_ok=True)
     try:
         paper = Paper(**config["paper"]) if config.get("paper") else None
-        steps = done_steps(results, config)
+        steps, settings = done_steps(results, config), _settings(folder, config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         why = "it does not say all that was done"
         raise _damaged(folder / "config.json", why) from error
@@ -97,7 +100,7 @@ def write_report(
         "results": results,
         "config": config,
         "paper": paper,
-        "settings": read_text(folder / "config.toml"),
+        "settings": settings,
         "environment": environment,
         "findings": findings(results),
         "table": table(results),
@@ -114,14 +117,28 @@ def write_report(
     return render("report.html.j2", context, folder / "report.html")
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """The recipe's tables."""
+def _config(folder: Path, results: Results) -> dict[str, Any]:
+    """The recipe's tables, of these results."""
     path = folder / "config.json"
     config = read_json(path)
     cells = config.get("cells") if isinstance(config, dict) else None
     if not isinstance(cells, list) or not all(map(_is_cell, cells)):
         raise _damaged(path, "it does not name the run's cells with their settings")
+    there = (config.get("name"), config.get("variants"), config.get("budget", "full"),
+             config.get("seed"))  # fmt: skip
+    if there != (results.recipe, [results.variant], results.budget, results.seed):
+        raise _damaged(path, "it is not of the recipe, variant, budget and seed of results.json")
     return {"summary": "", **config}
+
+
+def _settings(folder: Path, config: Mapping[str, Any]) -> str:
+    """``config.toml``, in the order of a recipe; where it was changed, what the run had."""
+    whole = dump(config)
+    with suppress(UserError, tomllib.TOMLDecodeError):
+        text = read_text(folder / "config.toml")
+        if tomllib.loads(text) == tomllib.loads(whole):
+            return text
+    return f"# dd-recipes reproduce config.toml\n{whole}\n"
 
 
 def _is_cell(cell: object) -> bool:

@@ -37,7 +37,8 @@ class Row:
             number, the median seconds of an iteration or the peak memory; for ``search`` one,
             Spearman's rank correlation.
         best: Best test accuracy of each student over its epochs; only to compare with papers
-            that report it, because it is chosen on the test images.
+            that report it, because it is chosen on the test images; empty where they were tested
+            once.
         curve: Accuracies of the students at each iteration (``dynamics``) or number of classes
             (``continual``).
         iteration_seconds: Median seconds of an iteration, for ``speed``.
@@ -126,7 +127,9 @@ class Row:
     @property
     def best_accuracy(self) -> str:
         """The same for the best epochs; empty where there are none."""
-        return _mean_std(self.best) if self.best else ""
+        if self.best:
+            return _mean_std(self.best)
+        return "tested once" if self.done and self.unit == "%" else ""
 
     @property
     def speed(self) -> str:

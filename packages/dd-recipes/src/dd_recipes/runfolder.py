@@ -86,15 +86,7 @@ class RunFolder:
         """
         if self.is_new:
             return
-        stored = read_json(self.path / "run.json")
-        is_record = isinstance(stored, dict) and "format" in stored
-        if not is_record or (
-            stored["format"] == FORMAT and not isinstance(stored.get("runtime"), dict)
-        ):
-            raise UserError(
-                f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
-                "folder with --out, or rename this one; nothing was changed in it."
-            )
+        stored = self._record()
         found, rerun = stored.get("format"), ""
         if found != FORMAT:
             lines = [f"format version: {found} there, {FORMAT} now"]
@@ -115,6 +107,35 @@ class RunFolder:
                 "another folder with --out, or the same recipe, seed and settings to go "
                 f"on{rerun}."
             )
+
+    def require_readable(self) -> None:
+        """Checks that the folder is of a run, and that this version can read it; writes nothing.
+
+        Raises:
+            UserError: ``run.json`` is missing, damaged or of another version.
+        """
+        if self.is_new:
+            raise UserError(
+                f"{self.path} has no run.json, so it is no run folder or not a whole one. Give the "
+                "folder that 'dd-recipes reproduce' named; nothing was changed in this one."
+            )
+        found = self._record()["format"]
+        if found != FORMAT:
+            raise UserError(
+                f"{self.path} was written by another version of dd-recipes: its format is {found}, "
+                f"this version reads {FORMAT}. Use that version; nothing was changed in the folder."
+            )
+
+    def _record(self) -> dict[str, Any]:
+        stored = read_json(self.path / "run.json")
+        record = stored if isinstance(stored, dict) else {}
+        other = record.get("format", FORMAT) != FORMAT
+        if other or (record.get("format") == FORMAT and isinstance(record.get("runtime"), dict)):
+            return record
+        raise UserError(
+            f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
+            "folder with --out, or rename this one; nothing was changed in it."
+        )
 
     def create(self, identity: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
         """Makes the folder belong to one run; the caller guards it.

@@ -12,6 +12,7 @@ __all__ = ["done_steps"]
 
 _NETWORKS = {"alexnet": "AlexNet", "vgg11": "VGG-11", "resnet18": "ResNet-18"}
 _MOST_TOLD = 8
+_MOST_TERMS = 12
 
 
 def done_steps(results: Results, config: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -32,6 +33,9 @@ def done_steps(results: Results, config: Mapping[str, Any]) -> list[tuple[str, s
             took = f" It took {duration(row.distill_seconds)}." if row.kind == "distill" else ""
             if row.about:
                 steps.append((row.row, f"{row.about}{took}"))
+    made = [(row, s) for row, s in zip(done, settings, strict=True) if row.kind == "distill"]
+    if made and (len(done) > _MOST_TOLD or not all(row.about for row, _ in made)):
+        steps.append(("Distillation", _distillation(made)))
     if any(row.unit == "%" for row in done):
         steps.append(("Students", _students(done, settings)))
     return steps
@@ -54,6 +58,29 @@ def _extractors(
         f"{_plural(networks, 'network')} ({shapes}) {_was(networks)} trained on the {images} real "
         f"training images for {_plural(epochs, 'epoch')}, in {duration(results.pool_seconds)} "
         f"altogether.{compare}"
+    )
+
+
+def _distillation(made: Sequence[tuple[Row, Mapping[str, Any]]]) -> str:
+    """How the sets were distilled; which terms each row's loss has."""
+    how = [s["distill"] for _, s in made]
+    iterations = _range(d["iterations"] for d in how)
+    batches = _range(d["batch_real"] for d in how)
+    hold = _range(d["hold"] for d in how)
+    held = f", each extractor, batch and augmentation held for {hold}" if hold != "1" else ""
+    terms = dict.fromkeys(
+        f"{row.row}: " + " + ".join(
+            f"{term['weight']:g} {name}" if isinstance(term, Mapping) and "weight" in term else name
+            for name, term in d["objectives"].items()
+        )
+        for (row, _), d in zip(made, how, strict=True)
+    )  # fmt: skip
+    more = f"; and {len(terms) - _MOST_TERMS} more" if len(terms) > _MOST_TERMS else ""
+    return (
+        f"{_plural(str(len(made)), 'set')} {_was(str(len(made)))} distilled in "
+        f"{_plural(iterations, 'iteration')} with {batches} real images a class{held}, in "
+        f"{duration(sum(row.distill_seconds or 0.0 for row, _ in made))} altogether. Terms of the "
+        f"loss, with their weights: {'; '.join(list(terms)[:_MOST_TERMS])}{more}."
     )
 
 

@@ -23,9 +23,10 @@ def report(run: Path, as_json: bool) -> None:
     from dd_recipes.runfiles import read_json
     from dd_recipes.runfolder import RunFolder
 
-    if (run / "run.json").exists() and not (run / "results.json").exists():
-        raise UserError(f"{run} has no complete cell yet; give the run's command again.")
     folder = RunFolder(run)
+    folder.require_readable()
+    if not (run / "results.json").exists():
+        raise UserError(f"{run} has no complete cell yet; give the run's command again.")
     stored = read_json(run / "results.json")
     try:
         results = collect_again(Results.from_json(stored), folder)
