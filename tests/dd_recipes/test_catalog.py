@@ -9,6 +9,7 @@ import pytest
 import dd_recipes
 from dd_core.errors import UserError
 from dd_recipes.catalog import entries, find, find_shared
+from dd_recipes.reader import load_recipe
 
 RECIPES = Path(dd_recipes.__file__).parent / "recipes"
 
@@ -23,6 +24,14 @@ def test_every_toml_file_is_found() -> None:
 
 def test_every_recipe_has_a_title() -> None:
     assert all(entry.title for entry in entries())
+
+
+def test_a_recipe_says_its_data_and_its_cost_without_being_resolved() -> None:
+    for entry in entries():
+        cells = load_recipe(entry).cells
+        assert entry.data == list(dict.fromkeys(cell.data.source for cell in cells)), entry.name
+        assert len(entry.cost) > 40 and "\n" not in entry.cost, entry.name
+    assert find("quickstart").data == ["embedded"]
 
 
 def test_find_reads_a_file_of_ones_own(tmp_path: Path) -> None:

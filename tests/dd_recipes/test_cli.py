@@ -88,6 +88,13 @@ def test_list_shows_names_and_titles() -> None:
     facts = json.loads(call("list", "--json").output)
     (first,) = [each for each in facts if each["name"] == "quickstart"]
     assert {"name": "quickstart", "cells": 4, "variants": ["best"]}.items() <= first.items()
+    assert first["data"] == ["embedded"] and "2 min" in first["cost"]
+    at = next(i for i, line in enumerate(lines) if line.startswith("ncfm-table1 "))
+    assert (
+        lines[at + 1].strip()
+        == "data: cifar10, cifar100, tinyimagenet; variants: paper, code, best"
+    )
+    assert lines[at + 2].strip().startswith("cost: the variants paper and code")
 
 
 def test_show_prints_the_file_as_it_is() -> None:

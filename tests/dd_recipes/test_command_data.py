@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -29,13 +30,22 @@ def call(*arguments: str) -> Result:
     return CliRunner().invoke(commands, ["data", *arguments])
 
 
+PICKLED = 31_035_704  # bytes of a file of CIFAR-10
+
+
+def make_file(path: Path, size: int) -> None:
+    """A file with nothing in it, which takes no place on the disk."""
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    os.truncate(path, size)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """CIFAR-100 by the names of its files, and half of CIFAR-10."""
-    for name in ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin",
-                 "cifar-10-batches-py/data_batch_1"):  # fmt: skip
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    """CIFAR-100 by names and sizes of its files, and half of CIFAR-10."""
+    make_file(tmp_path / "cifar-100-binary" / "train.bin", 50_000 * 3074)
+    make_file(tmp_path / "cifar-100-binary" / "test.bin", 10_000 * 3074)
+    make_file(tmp_path / "cifar-10-batches-py" / "data_batch_1", PICKLED)
     return tmp_path
 
 
@@ -60,6 +70,22 @@ def test_one_data_set_is_explained(root: Path) -> None:
     assert f"{root}/imagenet/train" in result.output
     assert "Licence: ImageNet's terms" in result.output
     assert "to get it again" in call("cifar100", "--data", str(root)).output
+
+
+def test_each_data_set_that_is_named_is_explained(root: Path) -> None:
+    output = call("imagewoof", "cifar100", "tinyimagenet", "--data", str(root)).output
+    assert "imagewoof2-160" in output
+    assert "CIFAR-100: to get it again" in output
+    assert "unpack tiny-imagenet-200.zip" in output
+    assert "NAME" not in output
+    assert "'dd-recipes data NAME' says how" in call("--data", str(root)).output
+
+
+def test_a_file_that_was_cut_off_is_noticed(root: Path) -> None:
+    make_file(root / "cifar-100-binary" / "test.bin", 3074)
+    output = call("cifar100", "--data", str(root)).output
+    assert "incomplete" in output and "50,000" not in output
+    assert "test.bin has 3,074 bytes; a whole one has 30,740,000. To get it again: " in output
 
 
 def test_json_has_what_a_script_needs(root: Path) -> None:
@@ -122,9 +148,8 @@ def test_what_is_there_is_not_downloaded_again(root: Path, monkeypatch: pytest.M
 
     def fetch(root: str, download: bool) -> None:
         asked.append(root)
-        for i in range(2, 6):
-            (Path(root) / "cifar-10-batches-py" / f"data_batch_{i}").touch()
-        (Path(root) / "cifar-10-batches-py" / "test_batch").touch()
+        for name in (*(f"data_batch_{i}" for i in range(2, 6)), "test_batch"):
+            make_file(Path(root) / "cifar-10-batches-py" / name, PICKLED)
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", fetch)
     result = call("cifar10", "cifar100", "--download", "--data", str(root))

@@ -93,7 +93,7 @@ def test_steps_are_a_setting_of_the_cell_with_its_source() -> None:
         assert cell.origins["continual.steps"].source == "own choice"
     changed = load_recipe(find("ddm-fig3b"), overrides=["continual.steps=10"])
     assert {cell.continual.steps for cell in changed.cells} == {10}
-    with pytest.raises(SettingsError, match=r"continual: steps is 0; it must be at least 1"):
+    with pytest.raises(SettingsError, match=r"continual\.steps: steps is 0; it must be at least 1"):
         load_recipe(find("ddm-fig3b"), overrides=["continual.steps=0"])
 
 

@@ -28,6 +28,17 @@ def test_nothing_is_refused_where_some_data_are_there(tmp_path: Path) -> None:
     assert "No data of ncfm-table2 are in" in quick_refusal(find("ncfm-table2"), tmp_path)
 
 
+def test_data_that_are_there_in_part_are_not_called_absent(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        for name in ("n01440764", "n02102040", "n02979186"):
+            (tmp_path / "imagenette" / part / name).mkdir(parents=True)
+    text = quick_refusal(find("ncfm-table2"), tmp_path)
+    assert text.startswith("No usable data of ncfm-table2 are in")
+    assert "  imagenette    unusable  imagenette-ipc1" in text
+    assert "  imagewoof     missing   imagewoof-ipc1" in text
+    assert "imagenette/train has 3 classes; expected are the folders n01440764" in text
+
+
 @pytest.mark.parametrize(
     "text", ["a = ", "", "cells = 3", "cells = [{}]", "[[cells]]\nuse = ['x']"]
 )
@@ -37,12 +48,13 @@ def test_broken_files_are_left_to_the_reader(text: str, tmp_path: Path) -> None:
 
 def test_the_message_fits_a_screen_and_says_a_way_once(tmp_path: Path) -> None:
     needed = columns_by_source(tomllib.loads(find("ncfm-table2").text))
-    text = nothing_to_run("ncfm-table2", needed, tmp_path, ["imagewoof is incomplete."])
+    problems = {"imagewoof": ["it is incomplete."]}
+    text = nothing_to_run("ncfm-table2", needed, tmp_path, problems)
     lines = text.splitlines()
     assert len(lines) < 20
     assert all(any(line.startswith(f"  {name} ") for line in lines) for name in needed)
     assert sum("imagefruit, imagemeow, imagesquawk, imageyellow: " in line for line in lines) == 1
-    assert "imagewoof is incomplete." in lines
+    assert [line for line in lines if "imagewoof: " in line] == ["  imagewoof: it is incomplete."]
     assert "NAME" not in text
 
 

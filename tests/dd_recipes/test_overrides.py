@@ -48,6 +48,13 @@ def test_a_cell_without_a_setting(pair: str) -> None:
         parse_overrides([pair])
 
 
+def test_all_wrong_pairs_are_named() -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_overrides(["students.epochs", "students.epochs=3", "cells.a=1", "=3"])
+    lines = str(caught.value).splitlines()
+    assert [line.split()[1] for line in lines] == ["'students.epochs'", "'cells.a=1'", "'=3'"]
+
+
 def test_smoke_shrinks_and_never_enlarges() -> None:
     options = {"n_frequencies": 16, "n_components": 64}
     table = {

@@ -138,10 +138,11 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
         "cells.dm.distill.iterations=1.5",
         "extra=1",
         "cells.ncfm.kind=distil",
+        "cells.dm.measure=[1]",
     )
     expected = [
         ("students.epoch:", "did you mean epochs?"),
-        ("students:", "batch_size is 0; it must be at least 1"),
+        ("students.batch_size:", "batch_size is 0; it must be at least 1"),
         ("network.width:", "True was given; it must be a whole number"),
         ("pretrain.networks:", "'3' was given"),
         ("pretrain.learning_rate:", "finite"),
@@ -150,6 +151,7 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
         ("cells.dm.distill.iterations:", "1.5 was given"),
         ("extra:", "unknown setting"),
         ("cells.ncfm.kind:", "must be one of distill, random"),
+        ("cells.dm.measure:", "[1] was given"),
     ]
     for path, words in expected:
         assert any(m.startswith(path) and words in m for m in found), (path, found)
@@ -159,7 +161,7 @@ def test_all_mistakes_are_reported_with_their_paths() -> None:
 
 def test_paths_in_messages_are_those_of_set() -> None:
     (mistake,) = mistakes("cells.random-packed.synthetic.factor=0")
-    assert mistake.startswith("cells.random-packed.synthetic: factor is 0")
+    assert mistake.startswith("cells.random-packed.synthetic.factor: factor is 0")
     recipe = load_recipe(QUICKSTART, overrides=["cells.random-packed.synthetic.factor=1"])
     assert [cell.synthetic.factor for cell in recipe.cells] == [1, 1, 2, 2]
 
@@ -191,7 +193,7 @@ TERM = "distill.objectives.ncfm"
         (f"{TERM}.weight=-1", TERM, "weight is -1"),
         (f"{TERM}.weight=inf", TERM, "finite"),
         (f"{TERM}.weight=much", f"{TERM}.weight", "must be a number"),
-        (f"cells.ncfm.{TERM}=false", "distill", "objectives is empty"),
+        (f"cells.ncfm.{TERM}=false", "distill.objectives", "objectives is empty"),
         (f"cells.ncfm.{TERM}=3", TERM, "3 was given"),
         ("cells.ncfm.distill.objectives=3", "distill.objectives", "3 was given"),
         ("cells.ncfm.distill.objectives.ncmf.weight=1", "distill.objectives", "no cell has"),
@@ -287,9 +289,78 @@ def test_cells_are_checked_one_by_one() -> None:
     with pytest.raises(SettingsError) as caught:
         read_recipe(raw, name="x")
     text = str(caught.value)
-    assert "cells.random-real.published: n is 1" in text
+    assert "cells.random-real.published.n: n is 1" in text
     assert "cells.random-packed.use: 'nothing': unknown preset; known are none" in text
     assert "cells.ncfm: two cells have this name" in text
+
+
+def test_impossible_values_of_one_table_are_all_reported() -> None:
+    assert [m.partition(" (in 4 cells")[0] for m in mistakes(
+        "data.held_out=2", "data.imbalance_factor=0.5", "students.students=0", "students.epochs=0"
+    )] == [
+        "data.imbalance_factor: imbalance_factor is 0.5; give 1 or more.",
+        "data.held_out: held_out is 2.0; give a share from 0 to below 1.",
+        "students.students: students is 0; it must be at least 1.",
+        "students.epochs: epochs is 0; it must be at least 1.",
+    ]  # fmt: skip
+
+
+def test_a_mistake_that_comes_of_a_default_is_not_reported() -> None:
+    # With its default 128, bound would be less than ipc.
+    here = "cells.random-packed.synthetic"
+    wrong = (f"{here}.decode=bound", f"{here}.ipc=200", f"{here}.bound=0")
+    assert mistakes(*wrong) == [f"{here}.bound: bound is 0; it must be at least 1."]
+
+
+def test_mistakes_around_the_cells_do_not_hide_those_in_them() -> None:
+    raw = changed(title=3, seed=-1, bogus=1)
+    raw["claims"] = [{"text": "t", "source": "s", "cell": "none", "against": 3, "difference": "b"}]
+    raw["cells"][0] |= {"published": {"mean": "x", "std": -1, "n": 1}, "row": 3}
+    raw["cells"][0]["set"] |= {"kind": "distil", "students": {"students": 0, "epochs": "many"}}
+    raw["cells"][1] |= {"use": 3, "name": "a b"}
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(raw, name="x", overrides=["cells.random-real.network.depth=0"])
+    found = [line.strip() for line in str(caught.value).splitlines()[1:]]
+    assert [line.partition(": ")[0] for line in found] == [
+        "title",
+        "claims.1.against",
+        "claims.1.difference",
+        "bogus",
+        "seed",
+        "cells.random-real.row",
+        "cells.random-real.published.mean",
+        "cells.random-real.published.source",
+        "cells.random-real.published.std",
+        "cells.random-real.published.n",
+        "cells.a b.use",
+        "cells.a b.name",
+        "cells.random-real.kind",
+        "cells.random-real.network.depth",
+        "cells.random-real.students.epochs",
+        "cells.random-real.students.students",
+        "claims.1.cell",
+    ]
+
+
+@pytest.mark.parametrize(
+    "tables", [{"variants": 3}, {"base": 3}, {"presets": {"a": 3}}, {"shared": "none"}]
+)
+def test_without_their_layers_cells_are_not_judged(tables: dict[str, Any]) -> None:
+    raw = changed(**tables)
+    raw["cells"][0]["row"] = 3
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(raw, name="x")
+    found = [line.strip().partition(": ")[0] for line in str(caught.value).splitlines()[1:]]
+    (path,) = tables
+    assert len(found) == 2 and found[0].startswith(path), found
+    assert found[1] == "cells.random-real.row"
+
+
+def test_an_unknown_key_of_a_claim_is_compared_with_those_that_claims_have() -> None:
+    raw = changed(claims=[{"text": "t", "source": "s", "cell": "ncfm", "against": "dm",
+                           "diffrence": 1.0}])  # fmt: skip
+    with pytest.raises(SettingsError, match=r"claims\.1\.diffrence: .*did you mean difference"):
+        read_recipe(raw, name="x")
 
 
 def test_a_variant_that_is_not_there() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -117,7 +118,12 @@ def test_cifar_is_found_in_both_layouts_and_inside_them(tmp_path: Path) -> None:
         found = find_data("cifar100", tmp_path)
         assert found.state == "incomplete"
         assert f"lacks test{ending}" in found.problem
+        os.truncate(tmp_path / folder / f"train{ending}", 50_000 * 3074)
         (tmp_path / folder / f"test{ending}").touch()
+        found = find_data("cifar100", tmp_path)
+        assert found.state == "incomplete"
+        assert f"test{ending} has 0 bytes; a whole one has " in found.problem
+        os.truncate(tmp_path / folder / f"test{ending}", 10_000 * 3074)
         for root in (tmp_path, tmp_path / folder):
             found = find_data("cifar100", root)
             assert (found.state, found.train, found.test) == ("found", 50_000, 10_000)
@@ -226,7 +232,9 @@ def test_a_tiny_imagenet_that_is_not_whole(damage: Damage, message: str, officia
     [
         (lambda d: shutil.rmtree(d / "val"), "has 20 training and 0 test images; expected are 20"),
         (lambda d: (d / "train" / WNIDS[0]).rename(d / "train" / "tench"),
-         r"10 classes \(tench\.\.\.\); expected are the folders n01440764, "),
+         r"10 classes \(tench\); expected are the folders n01440764, "),
+        (lambda d: shutil.rmtree(d / "train" / WNIDS[0]),
+         r"has 9 classes; expected are the folders n01440764, "),
         (lambda d: draw(d / "val" / "n0" / "1.png", 1), "folder n0, which train does not have"),
         (lambda d: (d / "train" / WNIDS[0] / "train_0.png").write_bytes(b"no image"),
          r"train_0\.png is not a readable image"),
@@ -258,6 +266,16 @@ def test_imagenet_counts_are_accepted_whatever_the_archive_of_fastai_has(tmp_pat
 def test_a_tree_may_have_the_classes_of_mtt(tmp_path: Path) -> None:
     make_tree(tmp_path / "imagefruit", sorted(SOURCES["imagefruit"].variants[0]))
     assert find_data("imagefruit", tmp_path).state == "found"
+
+
+def test_of_cifar_the_copy_counts_that_is_read(tmp_path: Path) -> None:
+    for folder, ending, size in (("python", "", 9), ("binary", ".bin", 3074)):
+        (tmp_path / f"cifar-100-{folder}").mkdir()
+        for part, n in (("train", 50_000), ("test", 10_000)):
+            (tmp_path / f"cifar-100-{folder}" / f"{part}{ending}").touch()
+            os.truncate(tmp_path / f"cifar-100-{folder}" / f"{part}{ending}", n * size)
+    found = find_data("cifar100", tmp_path)
+    assert (found.state, found.path) == ("incomplete", tmp_path / "cifar-100-python")
 
 
 @pytest.mark.usefixtures("small")

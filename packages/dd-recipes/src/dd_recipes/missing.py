@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dd_recipes.catalog import Entry, find_shared
@@ -15,13 +16,14 @@ from dd_recipes.source_table import SOURCES
 __all__ = ["columns_by_source", "nothing_to_run", "quick_refusal"]
 
 _MOST_NAMED = 4
+_NO_PROBLEMS: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def quick_refusal(entry: Entry, root: Path | None) -> str:
     """Why nothing of a recipe can run, where no cell has its data; else nothing.
 
-    Looks at the file and at the names of folders only. Where the file is not as expected, the
-    reader will say so.
+    Looks at the recipe, and at names and sizes of the data's files, only. Where the recipe is not
+    as expected, the reader will say so.
 
     Args:
         entry: The recipe.
@@ -34,9 +36,11 @@ def quick_refusal(entry: Entry, root: Path | None) -> str:
         return ""
     if not needed or not needed.keys() <= SOURCES.keys():
         return ""
-    if any(find_data(name, root).state == "found" for name in needed):
+    found = [find_data(name, root) for name in needed]
+    if any(each.state == "found" for each in found):
         return ""
-    return nothing_to_run(entry.name, needed, root)
+    problems = {each.name: [each.problem] for each in found if each.state == "incomplete"}
+    return nothing_to_run(entry.name, needed, root, problems)
 
 
 def columns_by_source(raw: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -60,32 +64,38 @@ def nothing_to_run(
     recipe: str,
     needed: Mapping[str, Sequence[str]],
     root: Path | None,
-    problems: Sequence[str] = (),
+    problems: Mapping[str, Sequence[str]] = _NO_PROBLEMS,
 ) -> str:
-    """The message that no data are there: what needs which data, and how to get them.
+    """The message that no data can be used: what needs which data, and how to get them.
 
     Args:
         recipe: Name of the recipe.
         needed: Columns of its table by the name of their data set.
         root: Folder given by ``--data``.
-        problems: What is wrong with data sets that are there in part, and with folders.
+        problems: What is wrong with data that are there in part or damaged, and with folders, by
+            the name of the data set.
     """
     where = root or DEFAULT_ROOT
-    lines = [f"No data of {recipe} are in {where}, so nothing can run."]
-    lines += [
-        f"  {name:<13} {_some(columns)}" for name, columns in needed.items() if name in SOURCES
-    ]
+    usable = "usable data" if problems else "data"
+    lines = [f"No {usable} of {recipe} are in {where}, so nothing can run."]
+    for name, columns in needed.items():
+        if name in SOURCES:
+            state = f"{'unusable' if name in problems else 'missing':<10}" if problems else ""
+            lines.append(f"  {name:<13} {state}{_some(columns)}")
+    if problems:
+        lines.append("What is wrong:")
+    lines += [f"  {name}: {text}" for name, texts in problems.items() for text in texts]
     ways: dict[str, list[str]] = {}
     for name in needed:
-        if name in SOURCES:
+        if name in SOURCES and name not in problems:
             ways.setdefault(SOURCES[name].how(where).replace(name, "NAME"), []).append(name)
     if ways:
-        lines.append("How to get them:")
+        lines.append("How to get the others:" if problems else "How to get them:")
     for way, names in ways.items():
         said = way if len(names) > 1 else way.replace("NAME", names[0])
         lines.append(f"  {', '.join(names)}: {said}")
-    lines += problems
-    lines.append(f"'dd-recipes data --data {where}' says what is there.")
+    told = ", by names and sizes of files" if problems else ""
+    lines.append(f"'dd-recipes data --data {where}' says what is there{told}.")
     return "\n".join(lines)
 
 

@@ -78,26 +78,27 @@ def parse_overrides(pairs: Iterable[str]) -> list[Override]:
             and value is TOML; what is not TOML is taken as a string.
 
     Raises:
-        SettingsError: There is no ``=``, or the path has no section.
+        SettingsError: A pair has no ``=``, or its path no section; the message lists them all.
 
     Example:
         >>> parse_overrides(["cells.ncfm.students.epochs=10"])[0].path
         ('students', 'epochs')
     """
-    found = []
+    found: list[Override] = []
+    wrong: list[str] = []
     for pair in pairs:
         key, equals, value = pair.partition("=")
         parts = tuple(part.strip() for part in key.split("."))
         if not equals or not all(parts):
-            raise SettingsError(f"--set {pair!r} is not key=value, as in students.epochs=100.")
-        cell = ""
-        if parts[0] == "cells":
-            if len(parts) < 3:
-                raise SettingsError(
-                    f"--set {pair!r} names no setting; write cells.NAME.students.epochs=100."
-                )
-            cell, parts = parts[1], parts[2:]
-        found.append(Override(pair, cell, parts, _parse(value.strip())))
+            wrong.append(f"--set {pair!r} is not key=value, as in students.epochs=100.")
+        elif parts[0] != "cells":
+            found.append(Override(pair, "", parts, _parse(value.strip())))
+        elif len(parts) < 3:
+            wrong.append(f"--set {pair!r} names no setting; write cells.NAME.students.epochs=100.")
+        else:
+            found.append(Override(pair, parts[1], parts[2:], _parse(value.strip())))
+    if wrong:
+        raise SettingsError("\n".join(wrong))
     return found
 
 

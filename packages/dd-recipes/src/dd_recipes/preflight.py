@@ -158,12 +158,12 @@ def _nothing_to_run(
 ) -> str:
     """Which columns need which data, and how to get them."""
     needed: dict[str, list[str]] = {}
-    told: list[str] = []
+    told: dict[str, list[str]] = {}
     for cell in cells:
         columns = needed.setdefault(cell.data.source, [])
         if cell.column not in columns:
             columns.append(cell.column)
-        problem = problems[cell.data]
-        if "was not found" not in problem and problem not in told:
-            told.append(problem)
+        problem, name = problems[cell.data], cell.data.source
+        if "was not found" not in problem and problem not in told.get(name, ()):
+            told.setdefault(name, []).append(problem)
     return nothing_to_run(recipe.name, needed, root, told)

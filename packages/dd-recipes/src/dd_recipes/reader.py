@@ -6,15 +6,15 @@ All mistakes of a file are reported together, each with the path that ``--set`` 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dd_core.errors import SettingsError
 from dd_recipes.catalog import Entry, find_shared
 from dd_recipes.cells import RawCell, build_cell
-from dd_recipes.checks import check, count, unknown
-from dd_recipes.layers import Layer, check_layer, layers_for, merge
+from dd_recipes.checks import Place, check, count, mend, unknown
+from dd_recipes.layers import Layer, Merged, check_layer, layers_for, merge
 from dd_recipes.overrides import Override, parse_overrides, slug, smoke_layer
 from dd_recipes.paper import Claim, Paper, Reference
 from dd_recipes.recipe import Cell, Recipe
@@ -23,6 +23,9 @@ __all__ = ["FORMAT", "Budget", "load_recipe", "read_recipe"]
 
 FORMAT = 2
 Budget = Literal["full", "cpu", "smoke"]
+# What the settings of all cells, and of one, are made of.
+_LAYERS: set[Place] = {("variants",), ("base",), ("presets",), ("shared",)}
+_LAYERS_OF_CELL: set[Place] = {("use",), ("set",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,10 @@ class _Shared:
     paper: Paper | None = None
     base: dict[str, Any] = field(default_factory=dict)
     presets: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+# The recipe, what it shares, and the variant, budget and overrides that were chosen.
+_Layered = tuple[_RawRecipe, _Shared, str, Budget, Sequence[Override]]
 
 
 def load_recipe(
@@ -117,27 +124,26 @@ def read_recipe(
     """
     _check_format(raw, name)
     mistakes: list[str] = []
-    top = check(_RawRecipe, raw, "", mistakes)
+    top, wrong = mend(_RawRecipe, raw, "", mistakes)
     if top is None:
         raise _refusal(name, mistakes)
-    if top.budget != "full" and budget not in ("full", top.budget):
-        raise SettingsError(
-            f"Recipe {name} was written at the {top.budget} budget, and {budget} was asked for; "
-            "leave --budget out, or take the recipe that it comes from."
-        )
     chosen = variant or top.variants[0]
-    if chosen not in top.variants:
-        raise SettingsError(
-            f"Recipe {name} has no variant {chosen!r}; it has {', '.join(top.variants)}."
-        )
+    if not mistakes:
+        _check_choice(top, name, chosen, budget)
     shared = _shared(top.shared, mistakes)
     # A file of one budget holds its settings already.
     layers_of = budget if top.budget == "full" else "full"
-    cells = _cells(top, shared, chosen, layers_of, parse_overrides(overrides), mistakes)
-    columns = tuple(dict.fromkeys((*top.columns, *(cell.column for cell in cells))))
-    references = tuple(_references(top, columns, mistakes))
-    _check_claims(top.claims, [str(c.get("name")) for c in top.cells], [*top.references], mistakes)
-    if mistakes:
+    parsed = parse_overrides(overrides)
+    cells: list[Cell] = []
+    if ("cells",) not in wrong:
+        # Without its layers a cell would have mistakes that are not its own.
+        whole = shared is not None and wrong.isdisjoint(_LAYERS) and chosen in top.variants
+        layered = (top, shared or _Shared(), chosen, layers_of, parsed) if whole else None
+        cells = _cells(top.cells, layered, mistakes)
+    columns = tuple(dict.fromkeys((*top.columns, *_texts(top.cells, "column"))))
+    references = tuple(_references(top, columns, mistakes) if ("columns",) not in wrong else ())
+    _check_claims(top, wrong, mistakes)
+    if mistakes or shared is None:
         raise _refusal(name, mistakes)
     return Recipe(
         name=top.name, title=top.title, summary=top.summary, seed=top.seed,
@@ -148,6 +154,24 @@ def read_recipe(
     )  # fmt: skip
 
 
+def _check_choice(top: _RawRecipe, name: str, variant: str, budget: Budget) -> None:
+    """Refuses a variant or a budget that the file does not have."""
+    if top.budget != "full" and budget not in ("full", top.budget):
+        raise SettingsError(
+            f"Recipe {name} was written at the {top.budget} budget, and {budget} was asked for; "
+            "leave --budget out, or take the recipe that it comes from."
+        )
+    if variant not in top.variants:
+        raise SettingsError(
+            f"Recipe {name} has no variant {variant!r}; it has {', '.join(top.variants)}."
+        )
+
+
+def _texts(tables: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """What tables that may be wrong say of a key."""
+    return [value for table in tables if isinstance(value := table.get(key), str)]
+
+
 def _changed(overrides: Sequence[str]) -> Iterator[str]:
     """Overrides that make the result another one: the number of students does not."""
     for override in parse_overrides(overrides):
@@ -156,8 +180,9 @@ def _changed(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def _refusal(name: str, mistakes: Sequence[str]) -> SettingsError:
-    shown = "".join(f"\n  {mistake}" for mistake in mistakes)
-    return SettingsError(f"Recipe {name} has {count(len(mistakes))}:{shown}")
+    each = dict.fromkeys(mistakes)
+    shown = "".join(f"\n  {mistake}" for mistake in each)
+    return SettingsError(f"Recipe {name} has {count(len(each))}:{shown}")
 
 
 def _tables(entry: Entry) -> dict[str, Any]:
@@ -182,58 +207,72 @@ def _check_format(raw: Mapping[str, Any], name: str) -> None:
         )
 
 
-def _shared(name: str, mistakes: list[str]) -> _Shared:
+def _shared(name: str, mistakes: list[str]) -> _Shared | None:
     if not name:
         return _Shared()
     entry = find_shared(name)
     if entry is None:
         mistakes.append(f"shared: there is no {name!r}; leave it out, or name a paper's folder")
-        return _Shared()
-    return check(_Shared, _tables(entry), f"shared {name}", mistakes) or _Shared()
+        return None
+    return check(_Shared, _tables(entry), f"shared {name}", mistakes)
 
 
 def _cells(
-    top: _RawRecipe,
-    shared: _Shared,
-    variant: str,
-    budget: Budget,
-    overrides: Sequence[Override],
-    mistakes: list[str],
+    tables: Sequence[Mapping[str, Any]], layered: _Layered | None, mistakes: list[str]
 ) -> list[Cell]:
+    """The cells without mistakes; without layers their own tables alone are checked."""
     found: list[Cell] = []
     used: set[str] = set()
     by_cell: dict[str, list[str]] = {}
-    for index, table in enumerate(top.cells):
-        wrong: list[str] = []
+    for index, table in enumerate(tables):
         label = table.get("name")
-        path = f"cells.{label if isinstance(label, str) and label else index + 1}"
-        raw = check(RawCell, table, path, mistakes)
-        if raw is None:
+        name = label if isinstance(label, str) and label else str(index + 1)
+        raw, wrong = mend(RawCell, table, f"cells.{name}", mistakes)
+        if name in by_cell:
+            mistakes.append(f"cells.{name}: two cells have this name")
+        own = by_cell.setdefault(name, [])
+        if raw is None or layered is None or not wrong.isdisjoint(_LAYERS_OF_CELL):
             continue
-        if raw.name in by_cell:
-            mistakes.append(f"{path}: two cells have this name")
-        layers = list(_layers(top, shared, raw, wrong))
-        merged = merge(laid := layers_for(layers, variant, budget))
-        if budget == "smoke":
-            laid.append(smoke_layer(merged.table))
-            merged = merge(laid)
-        places = _places(merged.table)
-        for each in overrides:
-            if each.cell in ("", raw.name) and each.fits(places):
-                used.add(each.text)
-                laid.append(each.layer)
-        cell = build_cell(raw, merge(laid), wrong)
-        by_cell[raw.name] = wrong
-        if cell is not None and not wrong:
+        merged = _merged(raw, name, layered, used, own)
+        cell = build_cell(raw, merged, own)
+        if cell is not None and not own:
             found.append(cell)
     mistakes += _grouped(by_cell)
-    mistakes += [_misplaced(o, list(by_cell)) for o in overrides if o.text not in used]
+    if layered is not None:
+        overrides = layered[-1]
+        mistakes += [_misplaced(o, list(by_cell)) for o in overrides if o.text not in used]
     return found
+
+
+def _merged(
+    raw: RawCell, name: str, layered: _Layered, used: set[str], mistakes: list[str]
+) -> Merged:
+    """The settings of a cell, with all layers laid.
+
+    Args:
+        raw: The cell's table.
+        name: Its name in the file, which may be wrong.
+        layered: What its layers are chosen by.
+        used: Receives the overrides that it takes.
+        mistakes: Receives what is wrong with its layers.
+    """
+    top, shared, variant, budget, overrides = layered
+    layers = list(_layers(top, shared, raw, mistakes))
+    merged = merge(laid := layers_for(layers, variant, budget))
+    if budget == "smoke":
+        laid.append(smoke_layer(merged.table))
+        merged = merge(laid)
+    places = _places(merged.table)
+    for each in overrides:
+        if each.cell in ("", name) and each.fits(places):
+            used.add(each.text)
+            laid.append(each.layer)
+    return merge(laid)
 
 
 def _places(table: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings that count: real images are not distilled, and a measure has its section."""
-    unused = {"continual", "search"} - {table.get("measure")}
+    unused = {name for name in ("continual", "search") if name != table.get("measure")}
     if table.get("kind") != "distill":
         unused.add("distill")
     return {key: value for key, value in table.items() if key not in unused}
@@ -261,7 +300,7 @@ def _grouped(by_cell: Mapping[str, Sequence[str]]) -> Iterator[str]:
     """Each mistake once, with the cells that have it."""
     cells: dict[str, list[str]] = {}
     for name, mistakes in by_cell.items():
-        for mistake in mistakes:
+        for mistake in dict.fromkeys(mistakes):
             cells.setdefault(mistake, []).append(name)
     for mistake, names in cells.items():
         if len(names) == 1 < len(by_cell) or len(by_cell) == 1:
@@ -292,18 +331,15 @@ def _references(
                 yield Reference(row, column, *numbers)
 
 
-def _check_claims(
-    claims: Sequence[Claim], cells: Sequence[str], references: Sequence[str], mistakes: list[str]
-) -> None:
-    for number, claim in enumerate(claims, 1):
+def _check_claims(top: _RawRecipe, wrong: Set[Place], mistakes: list[str]) -> None:
+    """Looks whether there is what claims speak of; what is wrong was said already."""
+    cells = _texts(top.cells, "name")
+    for index, claim in enumerate(top.claims):
         kind, _, row = claim.against.partition(":")
-        named = {"cell": claim.cell}
-        if kind != "references":
-            named["against"] = claim.against
-        elif row and row not in references:
-            mistakes.append(f"claims.{number}.against: {row!r}: {unknown(row, references, 'row')}")
-        mistakes += [
-            f"claims.{number}.{key}: {name!r}: {unknown(name, cells, 'cell')}"
-            for key, name in named.items()
-            if name not in cells
-        ]
+        known = {"cell": (claim.cell, cells, "cell"), "against": (claim.against, cells, "cell")}
+        if kind == "references":
+            known["against"] = (row, ["", *top.references], "row")
+        for key, (name, names, what) in known.items():
+            if name not in names and not {("cells",), ("claims", index, key)} & wrong:
+                shown = unknown(name, [n for n in names if n], what)
+                mistakes.append(f"claims.{index + 1}.{key}: {name!r}: {shown}")

@@ -25,7 +25,8 @@ __all__ = ["data"]
 def data(names: tuple[str, ...], root: Path, download: bool, as_json: bool) -> None:
     """Show which data sets are in a folder, and how to get the others.
 
-    Looks at names of files alone; a run checks contents. Without NAME all data sets are shown.
+    Looks at names and sizes of files alone; a run checks contents. Without NAME all data sets are
+    shown.
     """
     chosen = [SOURCES[name] for name in dict.fromkeys(names or SOURCES)]
     if download:
@@ -39,9 +40,9 @@ def data(names: tuple[str, ...], root: Path, download: bool, as_json: bool) -> N
     for line in _table(found):
         click.echo(line)
     for source, where in found:
-        if len(found) == 1 or where.state == "incomplete":
+        if names or where.state == "incomplete":
             _explain(source, where, root)
-    if len(found) > 1 and any(where.state == "missing" for _, where in found):
+    if not names and any(where.state == "missing" for _, where in found):
         click.echo("\n'dd-recipes data NAME' says how to get a data set.")
 
 
