@@ -173,6 +173,13 @@ def test_claims_of_less_and_claims_without_measurements() -> None:
         assert judge_claim(1.0, cell, against).word == "not measured"
 
 
+def test_a_smaller_gain_does_not_refute_a_largest_one() -> None:
+    over = Sample(48.8, 0.4, 5)
+    assert judge_claim(4.1, Sample(49.5, 0.4, 5), over).word == "does not hold"
+    assert judge_claim(4.1, Sample(49.5, 0.4, 5), over, sense="up_to").word == "undecided"
+    assert judge_claim(4.1, Sample(53.0, 0.4, 5), over, sense="up_to").word == "holds"
+
+
 MEANS, STDS, SIZES = st.floats(0, 100), st.floats(0.01, 9), st.integers(2, 20)
 SAMPLES = (
     st.builds(Sample, MEANS, STDS, SIZES)

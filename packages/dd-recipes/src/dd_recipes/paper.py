@@ -8,7 +8,7 @@ from typing import Literal
 __all__ = ["Claim", "Paper", "PublishedValue", "Reference", "Sense", "Unit"]
 
 Unit = Literal["%", "s", "GB", "rho"]
-Sense = Literal["at_least", "about", "at_most"]
+Sense = Literal["at_least", "up_to", "about", "at_most"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,8 @@ class Claim:
             value in the cell's column, or ``references:ROW``, that of one row.
         difference: The claimed difference, in the cells' unit.
         sense: Whether more is as good (``at_least``), less is (``at_most``), or neither
-            (``about``).
+            (``about``); or whether it is the largest of several differences (``up_to``), so that a
+            smaller one does not refute it.
     """
 
     text: str

@@ -160,14 +160,15 @@ def judge_claim(
     A claim of ``at_least`` holds where the measured difference reaches the claimed one, less the
     tolerance, and its interval lies on the claimed side of zero; of ``at_most``, where it stays
     below the claimed one and the tolerance; of ``about``, where it is within the tolerance. It
-    ``does not hold`` where the whole interval lies beyond.
+    ``does not hold`` where the whole interval lies beyond. A claim of ``up_to`` holds as one of
+    ``at_least``; else it is ``undecided``, for the largest gain may be that of another cell.
 
     Args:
         claimed: The claimed difference; for ``at_most`` positive.
         cell: What was measured of the cell; None where nothing was.
         against: What it is compared with.
         unit: Unit of all of them.
-        sense: ``at_least``, ``at_most`` or ``about``.
+        sense: ``at_least``, ``up_to``, ``at_most`` or ``about``.
         reason: Why the two cannot be compared, if they cannot.
 
     Example:
@@ -300,6 +301,13 @@ def _at_least(
     return "holds" if side * difference >= wanted and low > 0 else "undecided"
 
 
+def _up_to(
+    claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
+) -> str:
+    word = _at_least(claimed, difference, interval, tolerance)
+    return word if word == "holds" else "undecided"
+
+
 def _at_most(
     claimed: float, difference: float, interval: tuple[float, float] | None, tolerance: float
 ) -> str:
@@ -321,7 +329,7 @@ def _about(
     return "holds" if low <= difference <= high else "undecided"
 
 
-_CLAIM_WORDS = {"at_least": _at_least, "at_most": _at_most, "about": _about}
+_CLAIM_WORDS = {"at_least": _at_least, "up_to": _up_to, "at_most": _at_most, "about": _about}
 
 
 def _difference(difference: float, interval: tuple[float, float] | None, unit: Unit) -> str:

@@ -39,8 +39,8 @@ _OPTIONS = (
                  help="paper, code or best, where a recipe has them.  [default: its first]"),
     click.option("--budget", type=click.Choice(["full", "cpu", "smoke"]), default="full",
                  show_default=True,
-                 help="cpu: about an hour a cell on two cores, not comparable with the paper; "
-                 "smoke: seconds, to see that all works; its numbers mean nothing."),
+                 help="cpu: about an hour a cell on two cores with AMX, not comparable with the "
+                 "paper; smoke: seconds, to see that all works; its numbers mean nothing."),
     click.option("--students", type=click.IntRange(min=1), metavar="N",
                  help="Students of each cell, in place of the recipe's number."),
     click.option("--seed", type=click.IntRange(min=0), help="Another seed than the recipe's."),

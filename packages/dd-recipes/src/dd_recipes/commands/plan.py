@@ -67,7 +67,9 @@ def _lines(made: Plan) -> Iterator[str]:
 
 
 def _data(cell: Estimate) -> str:
-    return cell.data if cell.found else "missing"
+    if cell.found:
+        return cell.data
+    return "missing" if "was not found" in cell.problem else "unusable"
 
 
 def _times(cell: Estimate) -> str:
