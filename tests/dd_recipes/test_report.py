@@ -257,6 +257,42 @@ def test_rows_without_distillation_have_a_report_too(
     assert not (tmp_path / "run" / "figures" / "losses.png").exists()
 
 
+def test_students_that_were_tested_once_have_no_curve(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    shutil.copytree(folder[0], tmp_path / "run")
+    (tmp_path / "run" / "figures" / "students.png").unlink()
+    for path in (tmp_path / "run").glob("cells/*/curves.json"):
+        curves = json.loads(path.read_text())
+        path.write_text(json.dumps({**curves, "students": [s[-1:] for s in curves["students"]]}))
+    results = replace(folder[1], rows=tuple(replace(row, best=()) for row in folder[1].rows))
+    write_report(results, tmp_path / "run")
+    assert not (tmp_path / "run" / "figures" / "students.png").exists()
+    assert "tested once" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_methods_without_words_of_their_own_are_told_by_their_terms(
+    folder: tuple[Path, Results], tmp_path: Path
+) -> None:
+    text = (folder[0] / "report.md").read_text()
+    assert "**DM.**" in text and "**Distillation.**" not in text
+    shutil.copytree(folder[0], tmp_path / "run")
+    rows = tuple(replace(row, about="") for row in folder[1].rows)
+    write_report(replace(folder[1], rows=rows), tmp_path / "run")
+    text = (tmp_path / "run" / "report.md").read_text()
+    (told,) = [line for line in text.splitlines() if "**Distillation.**" in line]
+    assert "2 sets were distilled in" in told and "Terms of the loss" in told
+    assert "DM: 1 dm;" in told and "NCFM: 300 ncfm" in told
+
+
+def test_the_best_of_several_sets_is_called_so(folder: tuple[Path, Results]) -> None:
+    best = "(the best of 2 sets on the test images)"
+    assert best in (folder[0] / "report.md").read_text()
+    assert any(best in sentence for sentence in findings(folder[1]))
+    one = replace(folder[1], rows=folder[1].rows[:3])
+    assert not any("the best of" in sentence for sentence in findings(one))
+
+
 def test_a_folder_that_lacks_a_file_is_named(folder: tuple[Path, Results], tmp_path: Path) -> None:
     shutil.copytree(folder[0], tmp_path / "run")
     (tmp_path / "run" / "config.json").unlink()

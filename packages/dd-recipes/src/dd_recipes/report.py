@@ -205,7 +205,8 @@ def _charts(results: Results, folder: Path, x_label: str) -> Iterator[Picture]:
         )  # fmt: skip
     yield from _loss_chart(shown, folder)
     curves = {row.name: readable(folder / "cells" / row.name / "curves.json") for row in shown}
-    trained = {name: c["students"] for name, c in curves.items() if c.get("students")}
+    # Students that were tested once have no curve.
+    trained = {name: s for name, c in curves.items() if (s := c.get("students")) and len(s[0]) > 1}
     few = [row for row in shown if row.name in trained][:_MOST_CURVES]
     if few:
         figures.student_curves(few, trained, target / "students.png")
