@@ -205,11 +205,12 @@ def _add(run: Path, note: str) -> None:
 
 def _file(name: str, begun: str) -> Path:
     """The run's own result file where it has one, else the next that is free."""
-    for number in itertools.count(1):
-        path = FOLDER / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
-        if not path.exists() or json.loads(path.read_text("utf-8"))["begun"] == begun:
-            return path
-    raise AssertionError
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    paths = (FOLDER / f"{each}.json" for each in names)
+    return next(
+        path for path in paths
+        if not path.exists() or json.loads(path.read_text("utf-8"))["begun"] == begun
+    )  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:

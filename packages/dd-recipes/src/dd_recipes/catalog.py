@@ -43,24 +43,6 @@ class Entry:
         return [str(cell.get("name")) for cell in tomllib.loads(self.text).get("cells", [])]
 
     @property
-    def data(self) -> list[str]:
-        """The data sets of the recipe's cells, as they stand in the file and in what it shares."""
-        raw = tomllib.loads(self.text)
-        shared = find_shared(str(raw.get("shared", "")))
-        layers = [tomllib.loads(shared.text)] if shared else []
-        presets: dict[str, object] = {}
-        usual: object = None
-        for layer in (*layers, raw):
-            presets |= {name: _source(preset) for name, preset in layer.get("presets", {}).items()}
-            usual = _source(layer.get("base")) or usual
-        found: list[str] = []
-        for cell in raw.get("cells", []):
-            used = [presets.get(name) for name in cell.get("use", [])]
-            given = [name for name in (usual, *used, _source(cell.get("set"))) if name]
-            found += [str(name) for name in given[-1:]]
-        return list(dict.fromkeys(found))
-
-    @property
     def cost(self) -> str:
         """What the header says of the cost: the paragraph that begins with ``Cost:``."""
         lines = [line.removeprefix("#").strip() for line in self.text.splitlines()]
@@ -110,12 +92,6 @@ def find_shared(name: str) -> Entry | None:
         return None
     path = files("dd_recipes") / "recipes" / name / _SHARED
     return Entry(name, path.read_text("utf-8")) if path.is_file() else None
-
-
-def _source(settings: object) -> object:
-    """The data set that settings name; None where they name none."""
-    data = settings.get("data") if isinstance(settings, dict) else None
-    return data.get("source") if isinstance(data, dict) else None
 
 
 def _user_error(message: str) -> Exception:

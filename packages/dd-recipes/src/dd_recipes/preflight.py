@@ -15,6 +15,7 @@ from dd_core.evaluation.search import held_out_per_class
 from dd_core.images import ImageData, LabeledImages
 from dd_core.networks import network_for
 from dd_core.synthetic import initial_pixels
+from dd_recipes.find_data import NOT_FOUND
 from dd_recipes.missing import nothing_to_run
 from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.shelf import Shelf
@@ -164,6 +165,6 @@ def _nothing_to_run(
         if cell.column not in columns:
             columns.append(cell.column)
         problem, name = problems[cell.data], cell.data.source
-        if "was not found" not in problem and problem not in told.get(name, ()):
+        if NOT_FOUND not in problem and problem not in told.get(name, ()):
             told.setdefault(name, []).append(problem)
     return nothing_to_run(recipe.name, needed, root, told)

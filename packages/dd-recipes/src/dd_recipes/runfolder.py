@@ -128,14 +128,16 @@ class RunFolder:
 
     def _record(self) -> dict[str, Any]:
         stored = read_json(self.path / "run.json")
-        record = stored if isinstance(stored, dict) else {}
-        other = record.get("format", FORMAT) != FORMAT
-        if other or (record.get("format") == FORMAT and isinstance(record.get("runtime"), dict)):
-            return record
-        raise UserError(
-            f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
-            "folder with --out, or rename this one; nothing was changed in it."
-        )
+        record: dict[str, Any] = stored if isinstance(stored, dict) else {}
+        found = record.get("format")
+        if "format" not in record or (
+            found == FORMAT and not isinstance(record.get("runtime"), dict)
+        ):
+            raise UserError(
+                f"{self.path / 'run.json'} is damaged: it is no record of a run. Give another "
+                "folder with --out, or rename this one; nothing was changed in it."
+            )
+        return record
 
     def create(self, identity: Mapping[str, Any], runtime: Mapping[str, Any]) -> None:
         """Makes the folder belong to one run; the caller guards it.

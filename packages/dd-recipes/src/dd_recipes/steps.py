@@ -70,8 +70,7 @@ def _distillation(made: Sequence[tuple[Row, Mapping[str, Any]]]) -> str:
     held = f", each extractor, batch and augmentation held for {hold}" if hold != "1" else ""
     terms = dict.fromkeys(
         f"{row.row}: " + " + ".join(
-            f"{term['weight']:g} {name}" if isinstance(term, Mapping) and "weight" in term else name
-            for name, term in d["objectives"].items()
+            f"{term['weight']:g} {name}" for name, term in d["objectives"].items()
         )
         for (row, _), d in zip(made, how, strict=True)
     )  # fmt: skip

@@ -222,8 +222,6 @@ def welch_interval(
         >>> round(low, 2), round(high, 2)
         (1.06, 2.94)
     """
-    if n < 2 or other_n < 2:
-        return None
     return interval_of_difference(Sample(mean, std, n), Sample(other_mean, other_std, other_n))
 
 

@@ -51,12 +51,14 @@ def _indented(text: str, width: int) -> str:
 
 def _facts(entry: Entry) -> dict[str, Any]:
     """What the recipe's file says of itself; nothing is resolved."""
+    from dd_recipes.missing import columns_by_source
+
     raw = tomllib.loads(entry.text)
     return {
         "name": str(raw.get("name", "")),
         "title": str(raw.get("title", "")),
         "cells": len(raw.get("cells", ())),
         "variants": list(raw.get("variants", ("best",))),
-        "data": entry.data,
+        "data": list(columns_by_source(raw)),
         "cost": entry.cost,
     }

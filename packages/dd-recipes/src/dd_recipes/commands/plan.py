@@ -69,7 +69,9 @@ def _lines(made: Plan) -> Iterator[str]:
 def _data(cell: Estimate) -> str:
     if cell.found:
         return cell.data
-    return "missing" if "was not found" in cell.problem else "unusable"
+    from dd_recipes.find_data import NOT_FOUND
+
+    return "missing" if NOT_FOUND in cell.problem else "unusable"
 
 
 def _times(cell: Estimate) -> str:
