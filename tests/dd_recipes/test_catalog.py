@@ -19,7 +19,7 @@ RECIPES = Path(dd_recipes.__file__).parent / "recipes"
 def test_every_toml_file_is_found() -> None:
     names = sorted(path.stem for path in RECIPES.rglob("*.toml")
                    if not path.name.startswith("_"))  # fmt: skip
-    assert len(names) >= 24
+    assert len(names) >= 25
     assert [entry.name for entry in entries()] == names
     assert len(set(names)) == len(names)
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from dd_core.errors import UserError
 from dd_recipes.cli import main
-from dd_recipes.cluster import _Work, parse_options, run_on_cluster
+from dd_recipes.cluster import _reason, _Work, parse_options, run_on_cluster
 from dd_recipes.commands.reproduce import _arguments_of_a_job
+from dd_recipes.recipe import Recipe
+from dd_recipes.results import Results
+from dd_recipes.runner import gather
 
 pytest.importorskip("submitit")
+from submitit import AutoExecutor
 
 
 @pytest.fixture
@@ -54,15 +62,209 @@ def test_the_worst_code_counts(
 
 
 def test_a_job_that_was_ended_is_submitted_again_as_it_was() -> None:
-    work = _Work(["dd_recipes", "reproduce", "x"], ".", 1.0)
+    work = _Work(["dd_recipes", "reproduce", "x"], "slurm", 1.0)
     again = work.checkpoint()
     assert again.function is work and again.args == ()
 
 
-def test_unknown_parameters_and_clusters_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGUSR2"])
+def test_the_command_outlives_what_slurm_sends_before_it_ends_a_job(
+    module: Path, tmp_path: Path, name: str
+) -> None:
+    """Else submitit, which outlives it too, would take the job for one that is done."""
+    module.write_text(
+        "import os, signal, sys\n"
+        f"os.kill(os.getpid(), signal.{name})\n"
+        "sys.exit(5 if 'DD_RECIPES_ALONE' in os.environ else 6)\n"
+    )
+    assert _Work(["stand_in"], "slurm", 1.0)() == 5
+    assert _Work(["stand_in"], "local", 1.0)() == -getattr(signal, name)
+
+
+@pytest.mark.parametrize(("said", "threads"), [({}, "6"), ({"OMP_NUM_THREADS": "2"}, "2")])
+def test_a_job_takes_as_many_threads_as_slurm_gave_it_cores(
+    module: Path, said: dict[str, str], threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module.write_text("import os, sys\nsys.exit(int(os.environ['OMP_NUM_THREADS']))\n")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name, value in {"SLURM_CPUS_PER_TASK": "6", **said}.items():
+        monkeypatch.setenv(name, value)
+    assert _Work(["stand_in"], "slurm", 1.0)() == int(threads)
+
+
+def test_a_command_that_was_killed_is_no_success(module: Path, tmp_path: Path) -> None:
+    module.write_text("import os\nos.kill(os.getpid(), 9)\n")
+    assert run(tmp_path / "run", n=1) == 137
+
+
+def test_an_error_of_a_job_is_passed_on(
+    module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module.write_text("import sys\nprint('Error: no data.', file=sys.stderr)\nsys.exit(2)\n")
+    assert run(tmp_path / "run", n=1) == 2
+    assert "ended with exit code 2: no data." in capsys.readouterr().err
+
+
+# What submitit tells of a job that was cancelled, and of one that reached its time limit too often.
+CANCELLED = """Job 8 (task: 0) with path /run-cluster/8_0_result.pkl
+has not produced any output (state: CANCELLED by 0)
+Error stream produced:
+----------------------------------------
+srun: forcing job termination"""
+TOO_OFTEN = """Job (task=0) failed during processing with trace:
+----------------------
+Traceback (most recent call last):
+  File "job_environment.py", line 227, in checkpoint_and_try_requeue
+    raise utils.UncompletedJobError(message)
+submitit.core.utils.UncompletedJobError: Job not requeued because: timed-out too many times.
+
+----------------------
+You can check full logs with 'job.stderr(0)' and 'job.stdout(0)'or at paths:
+  - /run-cluster/3_0_log.err
+  - /run-cluster/3_0_log.out"""
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (CANCELLED, "CANCELLED by 0"),
+        (TOO_OFTEN, "Job not requeued because: timed-out too many times."),
+        ("disk full", "disk full"),
+        ("", "no reason was given"),
+    ],
+)
+def test_the_reason_of_a_lost_job_is_short(told: str, reason: str) -> None:
+    assert _reason(told) == reason
+
+
+def test_where_jobs_are_submitted_nothing_is_computed(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    """It may have neither the data nor the hardware of the jobs."""
+    run_of_jobs, results = finished
+    folder = copytree(run_of_jobs, tmp_path / "run")
+    rmtree(folder / "cells" / "dm")
+    record = json.loads((folder / "run.json").read_text())
+    record["runtime"]["device_name"] = "cuda"
+    (folder / "run.json").write_text(json.dumps(record))
+    found = gather(tiny, folder, ["dd-recipes", "reproduce", "x", "--cluster", "slurm"])
+    status = {row.name: row.status for row in found.rows}
+    assert status.pop("dm") == "missing" and set(status.values()) == {"done"}
+    assert found.runtime.startswith("cuda")
+    assert [r.last for r in found.rows if r.done] == [
+        r.last for r in results.rows if r.name != "dm"
+    ]
+    commands = json.loads((folder / "environment.json").read_text())["command"].splitlines()
+    assert commands == ["dd-recipes reproduce x", "dd-recipes reproduce x --cluster slurm"]
+    with pytest.raises(UserError, match="no run folder"):
+        gather(tiny, tmp_path / "none")
+
+
+def test_what_failed_for_want_of_data_stays_said(
+    tiny: Recipe, finished: tuple[Path, Results], tmp_path: Path
+) -> None:
+    folder = copytree(finished[0], tmp_path / "run")
+    rmtree(folder / "cells" / "dm")
+    stored = json.loads((folder / "results.json").read_text())
+    for row in stored["rows"]:
+        if row["name"] == "dm":
+            row.update(status="not run", note="no images")
+    (folder / "results.json").write_text(json.dumps(stored))
+    (row,) = (row for row in gather(tiny, folder).rows if row.name == "dm")
+    assert (row.status, row.note) == ("not run", "no images")
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """The command on a Slurm that a function stands for, which fills the run folder."""
+
+    def go(jobs: Callable[[Path], int], *arguments: str) -> Result:
+        def submitted(n: int, argv: Sequence[str], *, folder: Path, **rest: object) -> int:
+            rest["watch"]()
+            code = jobs(folder)
+            rest["watch"]()
+            return code
+
+        monkeypatch.setattr("dd_recipes.cluster.run_on_cluster", submitted)
+        out = ["--out", str(tmp_path / "run"), "--cluster", "slurm"]
+        return CliRunner().invoke(main, [*arguments, *out])
+
+    yield go
+
+
+def test_the_command_ends_with_what_its_jobs_measured(
+    slurm: Callable[..., Result], tiny_arguments: list[str], finished: tuple[Path, Results]
+) -> None:
+    def all_but_one(folder: Path) -> int:
+        copytree(finished[0], folder)
+        rmtree(folder / "cells" / "dm")
+        return 1
+
+    result = slurm(all_but_one, *tiny_arguments)
+    assert result.exit_code == 1
+    assert "0 of 4 cells are measured\n3 of 4 cells are measured" in result.stderr
+    assert "not measured, since jobs ended before: dm; the same command goes on" in result.stderr
+    assert "random packed" in result.stdout
+
+    again = slurm(lambda folder: 0, *tiny_arguments, "--seed", "9")
+    assert again.exit_code == 2 and "holds another run" in again.stderr
+    assert "cells are measured" not in again.stderr  # nothing was submitted
+
+
+def test_jobs_that_never_began_are_said(
+    slurm: Callable[..., Result], tiny_arguments: list[str], tmp_path: Path
+) -> None:
+    result = slurm(lambda folder: 1, *tiny_arguments)
+    assert result.exit_code == 2
+    assert f"No job began the run. What they printed is in {tmp_path}" in result.stderr
+
+
+def test_unknown_parameters_and_clusters_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="--cluster local cannot be used"):
         run(tmp_path / "run", no_such_parameter=3)
+    monkeypatch.setenv("PATH", str(tmp_path))  # without Slurm's commands
     with pytest.raises(UserError, match="--cluster slurm cannot be used"):
+        run_on_cluster(1, [], cluster="slurm", options={}, folder=tmp_path / "run")
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what submitit looks for to find a Slurm, alone on the path."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("srun", "sbatch"):
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize(("options", "most"), [({}, 100), ({"slurm_max_num_timeout": 7}, 7)])
+def test_a_job_may_reach_its_time_limit_often(
+    options: dict[str, int],
+    most: int,
+    commands: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """submitit's own limit is 3, and it is a parameter of the executor, not of a job."""
+    made: list[AutoExecutor] = []
+
+    def submit(executor: AutoExecutor, work: object) -> None:
+        made.append(executor)
+        raise KeyError("submitted")
+
+    monkeypatch.setattr(AutoExecutor, "submit", submit)
+    with pytest.raises(KeyError, match="submitted"):
+        run_on_cluster(1, [], cluster="slurm", options=options, folder=tmp_path / "run")
+    assert made[0]._executor.max_num_timeout == most
+
+
+def test_a_job_that_slurm_refuses_is_said(commands: Path, tmp_path: Path) -> None:
+    (commands / "sbatch").write_text("#!/bin/sh\necho invalid partition: x >&2\nexit 1\n")
+    with pytest.raises(UserError, match=r"did not take the job: .*invalid partition: x"):
         run_on_cluster(1, [], cluster="slurm", options={}, folder=tmp_path / "run")
 
 

@@ -17,7 +17,7 @@ from dd_recipes.reader import load_recipe
 from dd_recipes.recipe import Cell
 from dd_recipes.source_table import SOURCES
 
-RECIPES = 24
+RECIPES = 25
 PLAIN = choose_runtime("cpu", "float32", "off", 1)
 
 

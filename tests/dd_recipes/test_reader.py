@@ -166,6 +166,13 @@ def test_paths_in_messages_are_those_of_set() -> None:
     assert [cell.synthetic.factor for cell in recipe.cells] == [1, 1, 2, 2]
 
 
+def test_a_wrong_kind_hides_no_mistake_of_the_distillation() -> None:
+    found = mistakes("cells.ncfm.kind=distil", "cells.ncfm.distill.iterations=-3")
+    assert [mistake.split(": ")[0] for mistake in found] == [
+        "cells.ncfm.kind", "cells.ncfm.distill.iterations",
+    ]  # fmt: skip
+
+
 def test_kind_decides_whether_there_is_a_distillation() -> None:
     recipe = load_recipe(QUICKSTART, overrides=["cells.ncfm.kind=random"])
     assert recipe.cells[3].distill is None and recipe.cells[2].distill is not None
@@ -190,8 +197,8 @@ TERM = "distill.objectives.ncfm"
         (f"{TERM}.options.n_frequencies=8.0", f"{TERM}.options.n_frequencies", "8.0"),
         (f"{TERM}.options=3", f"{TERM}.options", "3 was given"),
         (f"{TERM}.wieght=3", f"{TERM}.wieght", "did you mean weight?"),
-        (f"{TERM}.weight=-1", TERM, "weight is -1"),
-        (f"{TERM}.weight=inf", TERM, "finite"),
+        (f"{TERM}.weight=-1", f"{TERM}.weight", "weight is -1"),
+        (f"{TERM}.weight=inf", f"{TERM}.weight", "finite"),
         (f"{TERM}.weight=much", f"{TERM}.weight", "must be a number"),
         (f"cells.ncfm.{TERM}=false", "distill.objectives", "objectives is empty"),
         (f"cells.ncfm.{TERM}=3", TERM, "3 was given"),

@@ -59,11 +59,12 @@ def test_each_mistake_has_its_place(
     assert all(words.startswith(start) for words, start in zip(found, starts, strict=True)), found
 
 
-def test_a_wrong_weight_is_a_mistake_of_the_term() -> None:
-    (words,) = term_mistakes("dm", 0.0, {})
-    assert words == ": weight is 0.0; it must be positive."
+def test_a_wrong_weight_is_said_beside_all_else() -> None:
+    words, option = term_mistakes("ncfm", 0.0, {"alhpa": 0.5})
+    assert words == ".weight: weight is 0.0; it must be positive."
+    assert option.startswith(".options.alhpa: ")
 
 
 def test_an_unknown_objective_is_one_mistake_whatever_its_options() -> None:
-    (words,) = term_mistakes("zoo", -1.0, {"a": 1, "b": 2})
+    (words,) = term_mistakes("zoo", 1.0, {"a": 1, "b": 2})
     assert words.startswith(": there is no objective 'zoo'")

@@ -224,11 +224,6 @@ def test_more_in_the_claimed_direction_is_never_worse(
     assert order.index(second) >= order.index(first)
 
 
-def test_without_any_deviation_the_interval_is_a_point() -> None:
-    assert welch_interval(3.0, 0.0, 2, 1.0, 0.0, 2) == (2.0, 2.0)
-    assert welch_interval(3.0, 0.0, 1, 1.0, 0.0, 2) is None
-
-
 @pytest.mark.parametrize(
     ("sense", "drop", "word"),
     [
@@ -247,3 +242,17 @@ def test_a_claim_that_cannot_be_judged_says_why() -> None:
     verdict = judge_claim(5.7, Sample(60.0, 0.3, 5), Sample(50.0, 0.3, 5), reason="smoke budget")
     assert verdict.label == "not comparable (smoke budget)"
     assert verdict.difference == 10.0
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_students_that_are_all_alike_give_no_interval(n: int) -> None:
+    """A few equal values, as of a small test set, do not say that all others would be equal."""
+    exact = PublishedValue(50.0, "Table 1")
+    verdict = judge(50.0, 0.0, n, exact)
+    assert (verdict.word, verdict.low, verdict.high) == ("undecided", None, None)
+    assert verdict.text.endswith("+0.0 points (all students alike, no interval)")
+    claim = judge_claim(5.0, Sample(60.0, 0.0, n), Sample(40.0, 0.0, n))
+    assert (claim.word, claim.low) == ("undecided", None)
+    one = judge_claim(5.0, Sample(60.0, 0.0, 1), Sample(40.0, 0.5, n))
+    assert one.text.endswith("(one student, no interval)")
+    assert judge_claim(5.0, Sample(60.0, 0.0, n), Sample(40.0, 0.5, n)).word == "holds"

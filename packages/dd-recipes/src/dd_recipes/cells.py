@@ -87,7 +87,7 @@ def build_cell(raw: RawCell, merged: Merged, mistakes: list[str]) -> Cell | None
     student_network = _section("student_network", table, mistakes) if own else network
     if words["kind"] != "distill" and synthetic and synthetic.init in ("noise", "file"):
         mistakes.append(f"synthetic.init: {synthetic.init} is no choice of real images")
-    distill = _distill(table, mistakes) if words["kind"] == "distill" else None
+    distill = _distill(table, mistakes) if _is_distilled(words["kind"], table) else None
     own_sections = {
         name: _section(name, table, mistakes) for name in _OF_MEASURE if name == words["measure"]
     }
@@ -101,6 +101,14 @@ def build_cell(raw: RawCell, merged: Merged, mistakes: list[str]) -> Cell | None
         **words, **own_sections,
     )  # fmt: skip
     return _with_origins(cell, merged)
+
+
+def _is_distilled(kind: object, table: Mapping[str, Any]) -> bool:
+    """Whether a cell is, or by a slip in its kind is not, one of a distillation."""
+    if kind in get_args(Kind):
+        return kind == "distill"
+    distill = table.get("distill")
+    return isinstance(distill, Mapping) and "objectives" in distill
 
 
 def _is_another(merged: Merged) -> bool:

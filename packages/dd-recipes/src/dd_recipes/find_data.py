@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_ROOT",
-    "NOT_FOUND",
     "Found",
     "Layout",
+    "State",
     "find_data",
     "has_image_folders",
     "listings",
@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 DEFAULT_ROOT = Path("data")
-NOT_FOUND = "was not found"  # of problems: nothing is there, not even in part
 Layout = Literal["package", "cifar", "tree", "tiny-zip", "imagenet"]
 State = Literal["found", "incomplete", "missing"]
 Listing = list[tuple[Path, int]]  # file and label
@@ -102,7 +101,7 @@ def find_data(source: DataSource | str, root: Path | None) -> Found:
     looked = ", ".join(about.layouts)
     return Found(
         name, "missing",
-        problem=f"{about.title} {NOT_FOUND} under {root} (looked for {looked}). "
+        problem=f"{about.title} was not found under {root} (looked for {looked}). "
         f"To get it: {about.how(root)}.",
     )  # fmt: skip
 

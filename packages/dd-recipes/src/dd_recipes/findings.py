@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dd_recipes.rows import Row
-from dd_recipes.verdict import interval_of_difference
+from dd_recipes.verdict import interval_of_difference, why_no_interval
 
 __all__ = ["sentences"]
 
@@ -62,7 +62,7 @@ def _against(best: Row, other: Row, subject: str) -> str:
     undecided = interval is not None and interval[0] <= 0 <= interval[1]
     tail = "; the students do not tell the two apart" if undecided else ""
     if ours and theirs and interval is None:
-        tail = " (one student, no interval)"
+        tail = f" ({why_no_interval(ours, theirs)})"
     measured = f"{subject} {verb} {other.mean:.1f}%"
     points = f"{abs(gain):.1f} points {'better' if gain > 0 else 'worse'}"
     if abs(best.mean - other.mean) < _SHOWN:  # though the printed figures may differ by 0.1

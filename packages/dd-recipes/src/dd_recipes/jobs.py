@@ -13,13 +13,16 @@ from typing import IO
 
 import click
 
-__all__ = ["BEGAN", "is_torchrun", "run_jobs"]
+__all__ = ["ALONE", "BEGAN", "THREADS", "exit_code", "is_torchrun", "run_jobs"]
 
 BEGAN = "DD_RECIPES_BEGAN"
 """Environment variable that tells the processes of one command when it began."""
+ALONE = "DD_RECIPES_ALONE"
+"""Environment variable that tells a process of several that it has hardware of its own."""
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""Environment variables that tell a process how many threads to take."""
 
 _GRACE_SECONDS = 10.0
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def is_torchrun() -> bool:
@@ -78,13 +81,23 @@ def run_jobs(
         _end(workers)
         for reader in readers:
             reader.join()
-    return max(code if code >= 0 else 128 - code for code in codes)
+    return max(exit_code(code) for code in codes)
+
+
+def exit_code(code: int) -> int:
+    """The exit code of a process as a shell has it: where a signal ended it, more than 128.
+
+    Example:
+        >>> exit_code(2), exit_code(-15)
+        (2, 143)
+    """
+    return code if code >= 0 else 128 - code
 
 
 def _environment(number: int, n: int, began: float) -> dict[str, str]:
     """The environment of one worker: its threads and its GPU."""
     environment = dict(os.environ)
-    environment |= {name: str(max(1, _cores() // n)) for name in _THREADS}
+    environment |= {name: str(max(1, _cores() // n)) for name in THREADS}
     environment[BEGAN] = repr(began)
     devices = _devices(environment)
     if len(devices) > 1:

@@ -16,7 +16,7 @@ from dd_core.runtime import Runtime
 from dd_core.settings import DistillSettings
 from dd_core.training import total_steps
 from dd_recipes.dynamics import moments
-from dd_recipes.find_data import Found, find_data
+from dd_recipes.find_data import Found, State, find_data
 from dd_recipes.pace import Shape, blank_images, iteration_seconds, relative_cost, training_seconds
 from dd_recipes.recipe import Cell, Recipe
 from dd_recipes.source_table import SOURCES
@@ -38,8 +38,8 @@ class Estimate:
         row: Its row of the table.
         column: Its column.
         data: Name of its data set.
-        found: Whether the images are there.
-        problem: What is missing, and how to get it.
+        state: Whether the images are there: ``found``, ``incomplete`` or ``missing``.
+        problem: What is wrong with them, and how to get them.
         pool_seconds: Training of the extractors; 0 where an earlier cell has them.
         set_seconds: The distillation; 0 where an earlier cell has its set.
         student_seconds: Training of the students.
@@ -51,13 +51,18 @@ class Estimate:
     row: str
     column: str
     data: str
-    found: bool
+    state: State
     problem: str
     pool_seconds: float
     set_seconds: float
     student_seconds: float
     memory: int | None
     measured: bool
+
+    @property
+    def found(self) -> bool:
+        """Whether the images are there."""
+        return self.state == "found"
 
     @property
     def seconds(self) -> float:
@@ -90,7 +95,9 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able form."""
-        cells = [{**asdict(cell), "seconds": cell.seconds} for cell in self.cells]
+        cells = [
+            {**asdict(cell), "found": cell.found, "seconds": cell.seconds} for cell in self.cells
+        ]
         return {**asdict(self), "seconds": self.seconds, "cells": cells}
 
 
@@ -122,7 +129,7 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
         if cell.measure == "speed" and cell.distill is not None:
             pace, measured = trials.iteration(work, cell.distill)
             yield replace(
-                _unknown(cell, found), found=True, problem="", set_seconds=pace * _SPEED_STEPS,
+                _unknown(cell, found), set_seconds=pace * _SPEED_STEPS,
                 memory=trials.memory(work), measured=measured,
             )  # fmt: skip
             continue
@@ -141,7 +148,7 @@ def _estimates(cells: Sequence[Cell], root: Path | None, trials: _Trials) -> Ite
             whole.add(work.whole_key)
         yield Estimate(
             name=cell.name, row=cell.row, column=cell.column, data=cell.data.source,
-            found=True, problem="", pool_seconds=pool,
+            state="found", problem="", pool_seconds=pool,
             set_seconds=sets_of, student_seconds=students, memory=trials.memory(work),
             measured=measured,
         )  # fmt: skip
@@ -161,7 +168,7 @@ def _rounds(cell: Cell) -> float:
 def _unknown(cell: Cell, found: Found) -> Estimate:
     """The estimate of a cell whose data are missing: nothing is tried for it."""
     return Estimate(
-        name=cell.name, row=cell.row, column=cell.column, data=cell.data.source, found=False,
+        name=cell.name, row=cell.row, column=cell.column, data=cell.data.source, state=found.state,
         problem=found.problem, pool_seconds=0.0, set_seconds=0.0, student_seconds=0.0, memory=None,
         measured=True,
     )  # fmt: skip

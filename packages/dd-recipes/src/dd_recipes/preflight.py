@@ -15,7 +15,6 @@ from dd_core.evaluation.search import held_out_per_class
 from dd_core.images import ImageData, LabeledImages
 from dd_core.networks import network_for
 from dd_core.synthetic import initial_pixels
-from dd_recipes.find_data import NOT_FOUND
 from dd_recipes.missing import nothing_to_run
 from dd_recipes.recipe import Cell, DataSource, Recipe
 from dd_recipes.shelf import Shelf
@@ -98,14 +97,14 @@ def plan_cells(recipe: Recipe, chosen: Sequence[Cell], done: set[str], shelf: Sh
     not_run = {cell.name: problems[cell.data] for cell in todo if cell.data in problems}
     cells = tuple(cell for cell in chosen if cell.name not in not_run)
     if not cells and not_run:
-        raise UserError(_nothing_to_run(recipe, todo, problems, shelf.root))
+        raise UserError(_nothing_to_run(recipe, todo, problems, shelf))
     return Plan(cells, not_run)
 
 
 def _problems(sources: Sequence[DataSource], shelf: Shelf) -> dict[DataSource, str]:
     """Why data cannot be read; nothing is read where the names of files tell it of all."""
     wanted = list(dict.fromkeys(sources))
-    problems = {source: why for source in wanted if (why := shelf.missing(source))}
+    problems = {source: why for source in wanted if (why := shelf.look(source).problem)}
     for source in wanted:
         if source not in problems:
             try:
@@ -155,7 +154,7 @@ def _unfit(cell: Cell, data: ImageData) -> Iterator[str]:
 
 
 def _nothing_to_run(
-    recipe: Recipe, cells: Sequence[Cell], problems: Mapping[DataSource, str], root: Path | None
+    recipe: Recipe, cells: Sequence[Cell], problems: Mapping[DataSource, str], shelf: Shelf
 ) -> str:
     """Which columns need which data, and how to get them."""
     needed: dict[str, list[str]] = {}
@@ -165,6 +164,7 @@ def _nothing_to_run(
         if cell.column not in columns:
             columns.append(cell.column)
         problem, name = problems[cell.data], cell.data.source
-        if NOT_FOUND not in problem and problem not in told.get(name, ()):
+        missing = shelf.look(cell.data).state == "missing"
+        if not missing and problem not in told.get(name, ()):
             told.setdefault(name, []).append(problem)
-    return nothing_to_run(recipe.name, needed, root, told)
+    return nothing_to_run(recipe.name, needed, shelf.root, told)

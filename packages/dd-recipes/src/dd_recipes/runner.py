@@ -11,7 +11,7 @@ import errno
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from dd_recipes.collect import collect, is_done
 from dd_recipes.config import as_toml
 from dd_recipes.forget import forget
 from dd_recipes.helpers import Helpers
-from dd_recipes.jobs import BEGAN
+from dd_recipes.jobs import ALONE, BEGAN
 from dd_recipes.measure import measure
 from dd_recipes.measured import damage
 from dd_recipes.phases import Bench
@@ -46,7 +46,7 @@ from dd_recipes.selection import select_cells
 from dd_recipes.shelf import Shelf
 from dd_recipes.work import Work
 
-__all__ = ["Hardware", "reproduce"]
+__all__ = ["Hardware", "gather", "reproduce", "require_same"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -109,7 +109,7 @@ def reproduce(
         data_root: Folder of the data sets, for recipes that need one.
         hardware: Wishes for device, precision and compile; a run that goes on keeps its own.
         listen: Receives every event.
-        command: The command line, for the report.
+        command: The command line, for the report; none where this process is one of a command's.
         cells: Names or patterns of the cells to run, by default all.
         rerun: Names or patterns of cells to compute anew; their small sets too, where no other
             cell shares them, and the pools never. What cells without data measured stays.
@@ -137,12 +137,8 @@ def reproduce(
     names = {cell.name for cell in again}
     kept = [cell for cell in recipe.cells if cell.name not in names]
     done = {cell.name for cell in kept if is_done(folder, cell, recipe.seed)}
-    identity = {
-        "recipe": recipe.name, "variant": recipe.variant, "budget": recipe.budget,
-        "seed": recipe.seed,
-    }  # fmt: skip
-    settings = {c.name: computation(c, recipe.seed, None) for c in recipe.cells}
-    folder.require_same(identity, {k: v for k, v in settings.items() if k not in names})
+    identity = _identity(recipe)
+    require_same(recipe, out, rerun)
     plan = plan_cells(recipe, chosen, done, shelf)
     seen = {c.name: computation(c, recipe.seed, shelf.known(c.data)) for c in recipe.cells}
     asked = {k: v for k, v in seen.items() if k not in names}
@@ -160,6 +156,53 @@ def reproduce(
             both(Message(f"{n} processes share the classes of each distillation"))
         bench = Bench(folder, recipe.seed, runtime, both, checkpoint_seconds, shelf, helpers)
         return _cells(_Run(recipe, plan, bench, began))
+
+
+def require_same(recipe: Recipe, out: Path, rerun: Sequence[str] = ()) -> None:
+    """Refuses a folder with another run, or with other settings of the cells that stay.
+
+    Args:
+        recipe: The recipe.
+        out: The run folder.
+        rerun: Names or patterns of cells that are computed anew.
+
+    Raises:
+        UserError: The folder is not a run folder, or not of this run.
+    """
+    again = select_cells(recipe, rerun, "--rerun") if rerun else ()
+    kept = [cell for cell in recipe.cells if cell not in again]
+    settings = {cell.name: computation(cell, recipe.seed, None) for cell in kept}
+    run_folder(out).require_same(_identity(recipe), settings)
+
+
+def gather(recipe: Recipe, out: Path, command: Sequence[str] = ()) -> Results:
+    """Puts together what other processes measured, and stores it; nothing is computed.
+
+    Needs neither the data nor the hardware of the run.
+
+    Args:
+        recipe: The recipe.
+        out: Its run folder.
+        command: The command line, for the report.
+
+    Raises:
+        UserError: It is no run folder.
+    """
+    folder = run_folder(out)
+    folder.require_readable()
+    stored = readable(out / "results.json").get("rows", [])
+    why_not = {row["name"]: row["note"] for row in stored if row["status"] == "not run"}
+    runtime = Runtime.from_record(read_json(out / "run.json")["runtime"])
+    with folder.guarded():
+        _write_command(folder, command)
+    return _store(recipe, folder, runtime, why_not, set())
+
+
+def _identity(recipe: Recipe) -> dict[str, Any]:
+    return {
+        "recipe": recipe.name, "variant": recipe.variant, "budget": recipe.budget,
+        "seed": recipe.seed,
+    }  # fmt: skip
 
 
 def _cells(run: _Run) -> Results:
@@ -199,10 +242,12 @@ def _attempt_all(run: _Run, cells: Sequence[Cell]) -> list[Cell]:
 def _now(run: _Run) -> Iterator[Cell]:
     """The cells that this process may measure now.
 
-    Where several processes run for one command, speed is left to the one that comes after them.
+    Where several processes of a machine run for one command, speed is left to the one that comes
+    after them.
     """
+    shared = BEGAN in os.environ and ALONE not in os.environ
     for cell in run.plan.cells:
-        if cell.measure == "speed" and BEGAN in os.environ and not run.is_done(cell):
+        if cell.measure == "speed" and shared and not run.is_done(cell):
             text = f"{cell.name} is left for the end, when no other process computes"
             run.bench.listen(Message(text))
         else:
@@ -259,12 +304,15 @@ def _is_failure(error: Exception) -> bool:
 
 def _store_results(run: _Run) -> Results:
     """Puts together what all processes measured, and stores it."""
-    with run.folder.guarded():
-        results = collect(
-            run.recipe, run.folder, run.bench.runtime.summary, why_not=run.plan.not_run,
-            elsewhere=run.elsewhere,
-        )  # fmt: skip
-        write_json(run.folder.path / "results.json", results.as_json())
+    return _store(run.recipe, run.folder, run.bench.runtime, run.plan.not_run, run.elsewhere)
+
+
+def _store(
+    recipe: Recipe, folder: RunFolder, runtime: Runtime, why_not: Mapping[str, str], at: set[str]
+) -> Results:
+    with folder.guarded():
+        results = collect(recipe, folder, runtime.summary, why_not=why_not, elsewhere=at)
+        write_json(folder.path / "results.json", results.as_json())
     return results
 
 
@@ -302,10 +350,15 @@ def _write_settings(folder: RunFolder, recipe: Recipe, command: Sequence[str]) -
     """Writes what ran: the recipe as TOML, which runs again, and the environment."""
     write_json(folder.path / "config.json", recipe.tables())
     write_atomically(folder.path / "config.toml", as_toml(recipe).encode())
+    _write_command(folder, command)
+
+
+def _write_command(folder: RunFolder, command: Sequence[str]) -> None:
+    """Writes the environment, and beside it the command, after those that made the run so far."""
     path, line = folder.path / "environment.json", shlex.join(command)
-    known = readable(path) or {**environment(), "command": line}
+    known = readable(path) or environment()
     commands = str(known.get("command", "")).splitlines()
-    if line not in commands:  # a run may be put together by several, with other --cells
+    if line and line not in commands:  # a run may be put together by several, with other --cells
         commands.append(line)
     write_json(path, {**known, "command": "\n".join(commands)})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from dd_core.errors import DataError
 from dd_core.events import Listener
 from dd_core.images import ImageData
+from dd_recipes.find_data import Found
 from dd_recipes.recipe import DataSource
 from dd_recipes.sources import find_data, load_data
 
@@ -33,13 +34,12 @@ class Shelf:
     _kept: dict[DataSource, ImageData] = field(default_factory=dict)
     _names: dict[DataSource, str] = field(default_factory=dict)
 
-    def missing(self, source: DataSource) -> str:
-        """Why a data set cannot be read and how to get it, by a look at its folder; or nothing."""
+    def look(self, source: DataSource) -> Found:
+        """What a look at the folder of a data set says; its problem, and how to get it."""
         try:
-            found = find_data(source, self.root_of(source))
+            return find_data(source, self.root_of(source))
         except DataError as error:
-            return str(error)
-        return "" if found.state == "found" else found.problem
+            return Found(source.source, "incomplete", problem=str(error))
 
     def load(self, source: DataSource) -> ImageData:
         """The data set.

@@ -16,7 +16,7 @@ __all__ = ["term_mistakes"]
 def term_mistakes(name: str, weight: float, options: Mapping[str, Any]) -> Iterator[str]:
     """The mistakes of one term, for example ``.options.alpha: nan was given; ...``.
 
-    The objective itself is the judge. A mistake that one option alone makes is put down to it;
+    Weight and objective are the judges. A mistake that one option alone makes is put down to it;
     one of several options together to ``options``, and any other one to the term.
 
     Args:
@@ -30,6 +30,10 @@ def term_mistakes(name: str, weight: float, options: Mapping[str, Any]) -> Itera
         >>> [mistake.split(";")[1] for mistake in term_mistakes("ncfm", 1.0, {"alhpa": 0.5})]
         [' did you mean alpha?']
     """
+    try:
+        Term("dm", weight)  # an objective that is there, so that only the weight is judged
+    except SettingsError as error:
+        yield f".weight: {error}"
     plain = {option: words for option, value in options.items() if (words := _not_plain(value))}
     left = {option: value for option, value in options.items() if option not in plain}
     yield from (f".options.{option}: {words}" for option, words in plain.items())
@@ -42,10 +46,6 @@ def term_mistakes(name: str, weight: float, options: Mapping[str, Any]) -> Itera
             return
         yield f".options.{alone[0]}: {words}"
         del left[alone[0]]
-    try:
-        Term(name, weight, left)
-    except SettingsError as error:
-        yield f": {error}"
 
 
 def _judged(name: str, options: Mapping[str, Any]) -> str | None:

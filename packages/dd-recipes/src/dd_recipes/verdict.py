@@ -34,6 +34,7 @@ __all__ = [
     "not_run",
     "student_t_quantile",
     "welch_interval",
+    "why_no_interval",
 ]
 
 TOLERANCE = 1.0
@@ -137,7 +138,7 @@ def judge(
     word = "not comparable" if reason else _word(difference, interval, tolerance, published.unit)
     low, high = interval if interval is not None else (None, None)
     head = f"{word} ({reason})" if reason else word
-    shown = _difference(difference, interval, published.unit)
+    shown = _difference(difference, interval, published.unit, Sample(mean, std, n))
     return Verdict(word, difference, low, high, f"{head}: {shown}", reason)
 
 
@@ -187,7 +188,7 @@ def judge_claim(
     if not reason:
         word = _CLAIM_WORDS[sense](claimed, difference, interval, tolerance)
     low, high = interval if interval is not None else (None, None)
-    shown = _difference(difference, interval if unit == "%" else None, unit)
+    shown = _difference(difference, interval, unit, cell, against)
     head = f"{word} ({reason})" if reason else word
     return Verdict(word, difference, low, high, f"{head}: {shown}", reason)
 
@@ -198,8 +199,8 @@ def interval_of_difference(ours: Sample, theirs: Sample) -> tuple[float, float] 
     A deviation of unknown many students is taken as the error of its mean.
 
     Returns:
-        Lower and upper end; None where a side that has a deviation has a single sample, or
-        neither has one.
+        Lower and upper end; None where a side that has a deviation has a single sample, neither
+        has one, or all are zero: a few equal values do not say how far others would spread.
 
     Example:
         >>> low, high = interval_of_difference(Sample(3.0, 1.0, 4), Sample(1.0))
@@ -209,7 +210,21 @@ def interval_of_difference(ours: Sample, theirs: Sample) -> tuple[float, float] 
     known = [side for side in (ours, theirs) if side.std is not None]
     if not known or any(side.n is not None and side.n < 2 for side in known):
         return None
-    return _interval(ours.mean - theirs.mean, [_error(side) for side in known])
+    errors = [_error(side) for side in known]
+    return _interval(ours.mean - theirs.mean, errors) if any(each for each, _ in errors) else None
+
+
+def why_no_interval(*sides: Sample) -> str:
+    """Why `interval_of_difference` gave none.
+
+    Example:
+        >>> why_no_interval(Sample(3.0, 0.0, 1), Sample(1.0, 0.5, 4))
+        'one student, no interval'
+        >>> why_no_interval(Sample(3.0, 0.0, 3), Sample(1.0))
+        'all students alike, no interval'
+    """
+    alike = all(side.n is None or side.n > 1 for side in sides if side.std is not None)
+    return f"{'all students alike' if alike else 'one student'}, no interval"
 
 
 def welch_interval(
@@ -257,8 +272,6 @@ def _error(side: Sample) -> tuple[float, float]:
 def _interval(difference: float, errors: list[tuple[float, float]]) -> tuple[float, float]:
     """Welch's interval from squared errors and one over their degrees of freedom."""
     squared = sum(error for error, _ in errors)
-    if squared == 0:
-        return difference, difference
     spread = sum((error / squared) ** 2 * inverse for error, inverse in errors)
     dof = min(1 / spread, _MOST_DOF) if spread else _MOST_DOF
     half = student_t_quantile(0.975, dof) * math.sqrt(squared)
@@ -330,10 +343,12 @@ def _about(
 _CLAIM_WORDS = {"at_least": _at_least, "up_to": _up_to, "at_most": _at_most, "about": _about}
 
 
-def _difference(difference: float, interval: tuple[float, float] | None, unit: Unit) -> str:
+def _difference(
+    difference: float, interval: tuple[float, float] | None, unit: Unit, *sides: Sample
+) -> str:
     if unit != "%":
         return f"{difference:+.3g} {unit}"
     if interval is None:
-        return f"{difference:+.1f} points (one student, no interval)"
+        return f"{difference:+.1f} points ({why_no_interval(*sides)})"
     low, high = interval
     return f"{difference:+.1f} points (95% interval {low:+.1f} to {high:+.1f})"

@@ -67,11 +67,7 @@ def _lines(made: Plan) -> Iterator[str]:
 
 
 def _data(cell: Estimate) -> str:
-    if cell.found:
-        return cell.data
-    from dd_recipes.find_data import NOT_FOUND
-
-    return "missing" if NOT_FOUND in cell.problem else "unusable"
+    return {"found": cell.data, "missing": "missing", "incomplete": "unusable"}[cell.state]
 
 
 def _times(cell: Estimate) -> str:
