@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging.config
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from shutil import copytree, rmtree
 
@@ -19,10 +21,14 @@ from dd_recipes.cluster import _reason, _Work, parse_options, run_on_cluster
 from dd_recipes.commands.reproduce import _arguments_of_a_job
 from dd_recipes.recipe import Recipe
 from dd_recipes.results import Results
+from dd_recipes.runfolder import held
 from dd_recipes.runner import gather
 
 pytest.importorskip("submitit")
 from submitit import AutoExecutor
+from submitit.core.logger import CONFIG
+
+LIMIT = {"timeout_min": 60}
 
 
 @pytest.fixture
@@ -81,15 +87,29 @@ def test_the_command_outlives_what_slurm_sends_before_it_ends_a_job(
     assert _Work(["stand_in"], "local", 1.0)() == -getattr(signal, name)
 
 
-@pytest.mark.parametrize(("said", "threads"), [({}, "6"), ({"OMP_NUM_THREADS": "2"}, "2")])
-def test_a_job_takes_as_many_threads_as_slurm_gave_it_cores(
-    module: Path, said: dict[str, str], threads: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "asked", "site", "threads"),
+    [("8", "6", "1", 6), ("8", "6", None, 6), ("8", None, "1", 1), ("8", None, None, 8)],
+)
+def test_a_job_takes_as_many_threads_as_cores_were_asked_for(
+    module: Path,
+    given: str,
+    asked: str | None,
+    site: str | None,
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """What a login shell says of threads counts only where nothing was asked for."""
     module.write_text("import os, sys\nsys.exit(int(os.environ['OMP_NUM_THREADS']))\n")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for name, value in {"SLURM_CPUS_PER_TASK": "6", **said}.items():
-        monkeypatch.setenv(name, value)
-    assert _Work(["stand_in"], "slurm", 1.0)() == int(threads)
+    for name, value in (
+        ("SLURM_CPUS_ON_NODE", given),
+        ("SLURM_CPUS_PER_TASK", asked),
+        ("OMP_NUM_THREADS", site),
+    ):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert _Work(["stand_in"], "slurm", 1.0)() == threads
 
 
 def test_a_command_that_was_killed_is_no_success(module: Path, tmp_path: Path) -> None:
@@ -186,6 +206,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             return code
 
         monkeypatch.setattr("dd_recipes.cluster.run_on_cluster", submitted)
+        monkeypatch.setattr("dd_recipes.commands._cluster._STALE_SECONDS", 5.0)
         out = ["--out", str(tmp_path / "run"), "--cluster", "slurm"]
         return CliRunner().invoke(main, [*arguments, *out])
 
@@ -211,6 +232,106 @@ def test_the_command_ends_with_what_its_jobs_measured(
     assert "cells are measured" not in again.stderr  # nothing was submitted
 
 
+def test_a_cell_of_rerun_is_left_where_no_job_measured_it_anew(
+    slurm: Callable[..., Result], tiny_arguments: list[str], finished: tuple[Path, Results]
+) -> None:
+    def nothing(folder: Path) -> int:
+        copytree(finished[0], folder, dirs_exist_ok=True)
+        return 1
+
+    assert slurm(nothing, *tiny_arguments).exit_code == 0  # all cells are measured
+    result = slurm(nothing, *tiny_arguments, "--rerun", "dm")
+    assert result.exit_code == 1
+    assert "3 of 4 cells are measured" in result.stderr
+    assert "ended before: dm; the same command without --rerun goes on" in result.stderr
+
+
+def test_a_cell_that_another_process_measures_is_not_missed(
+    slurm: Callable[..., Result], tiny_arguments: list[str], finished: tuple[Path, Results]
+) -> None:
+    with ExitStack() as others:
+
+        def one_is_held(folder: Path) -> int:
+            copytree(finished[0], folder)
+            (folder / "cells" / "dm" / "measured.json").unlink()
+            assert others.enter_context(held(folder / "cells" / "dm"))
+            return 0
+
+        result = slurm(one_is_held, *tiny_arguments)
+    assert result.exit_code == 0
+    assert "1 of 4 cells are being measured by other processes" in result.stdout
+
+
+def test_a_mistake_that_the_jobs_found_does_not_go_away_by_going_on(
+    slurm: Callable[..., Result], tiny_arguments: list[str], finished: tuple[Path, Results]
+) -> None:
+    def refused(folder: Path) -> int:
+        copytree(finished[0], folder)
+        (folder / "cells" / "dm" / "measured.json").unlink()
+        return 2
+
+    result = slurm(refused, *tiny_arguments)
+    assert result.exit_code == 2
+    assert "ended before: dm; what the jobs said stands above" in result.stderr
+
+
+def test_a_file_system_may_show_the_last_cell_late(
+    slurm: Callable[..., Result],
+    tiny_arguments: list[str],
+    finished: tuple[Path, Results],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late: list[Path] = []
+
+    def all_(folder: Path) -> int:
+        copytree(finished[0], folder)
+        late.append((folder / "cells" / "dm" / "measured.json").rename(folder / "late.json"))
+        return 0
+
+    def sleep(seconds: float) -> None:
+        late[0].rename(late[0].parent / "cells" / "dm" / "measured.json")
+
+    monkeypatch.setattr("dd_recipes.commands._cluster.time.sleep", sleep)
+    result = slurm(all_, *tiny_arguments)
+    assert result.exit_code == 0 and "not measured" not in result.output
+
+
+def test_ctrl_c_while_jobs_are_submitted_cancels_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Job:
+        cancelled = False
+
+        def cancel(self, check: bool) -> None:
+            self.cancelled = True
+
+    jobs: list[Job] = []
+
+    def submit(executor: AutoExecutor, work: object) -> Job:
+        signal.raise_signal(signal.SIGINT)  # held back until the job is known
+        jobs.append(Job())
+        return jobs[-1]
+
+    monkeypatch.setattr(AutoExecutor, "submit", submit)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", n=3)
+    assert [job.cancelled for job in jobs] == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_log_of_submitit_keeps_out_of_standard_output(
+    module: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module.write_text("")
+    logging.config.dictConfig(CONFIG)  # as it is where submitit was just imported
+    logging.getLogger("submitit").warning("before")
+    assert "before" in capfd.readouterr().out
+    assert run(tmp_path / "run", n=1) == 0
+    logging.getLogger("submitit").warning("sacct is away")
+    out, err = capfd.readouterr()
+    assert "sacct" not in out and "sacct is away" in err
+
+
 def test_jobs_that_never_began_are_said(
     slurm: Callable[..., Result], tiny_arguments: list[str], tmp_path: Path
 ) -> None:
@@ -226,7 +347,27 @@ def test_unknown_parameters_and_clusters_are_refused(
         run(tmp_path / "run", no_such_parameter=3)
     monkeypatch.setenv("PATH", str(tmp_path))  # without Slurm's commands
     with pytest.raises(UserError, match="--cluster slurm cannot be used"):
-        run_on_cluster(1, [], cluster="slurm", options={}, folder=tmp_path / "run")
+        run_on_cluster(1, [], cluster="slurm", options=LIMIT, folder=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "needs a time limit"),
+        ({"timeout_min": 2}, "timeout_min is 2; give a whole number from 3"),
+        ({"timeout_min": ""}, "timeout_min is ''; give a whole number"),
+        ({**LIMIT, "slurm_max_num_timeout": "abc"}, "slurm_max_num_timeout is 'abc'; give a whole"),
+        ({**LIMIT, "tasks_per_node": 2}, "tasks_per_node is 2; each job is one process"),
+        ({**LIMIT, "slurm_ntasks_per_node": 2}, "each job is one process"),
+        ({**LIMIT, "nodes": 2}, "nodes is 2; each job is one process"),
+        ({**LIMIT, "mem_gb": "many"}, "cannot be used: Parameter .mem_gb"),
+    ],
+)
+def test_options_that_would_do_harm_are_refused(
+    options: dict[str, object], words: str, commands: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=words):
+        run_on_cluster(1, [], cluster="slurm", options=options, folder=tmp_path / "run")
 
 
 @pytest.fixture
@@ -258,18 +399,19 @@ def test_a_job_may_reach_its_time_limit_often(
 
     monkeypatch.setattr(AutoExecutor, "submit", submit)
     with pytest.raises(KeyError, match="submitted"):
-        run_on_cluster(1, [], cluster="slurm", options=options, folder=tmp_path / "run")
+        run_on_cluster(1, [], cluster="slurm", options=LIMIT | options, folder=tmp_path / "run")
     assert made[0]._executor.max_num_timeout == most
 
 
 def test_a_job_that_slurm_refuses_is_said(commands: Path, tmp_path: Path) -> None:
     (commands / "sbatch").write_text("#!/bin/sh\necho invalid partition: x >&2\nexit 1\n")
     with pytest.raises(UserError, match=r"did not take the job: .*invalid partition: x"):
-        run_on_cluster(1, [], cluster="slurm", options={}, folder=tmp_path / "run")
+        run_on_cluster(1, [], cluster="slurm", options=LIMIT, folder=tmp_path / "run")
 
 
 def test_options_are_pairs() -> None:
     assert parse_options(["a=1", "b=x=y", "c="]) == {"a": 1, "b": "x=y", "c": ""}
+    assert parse_options(["a=true", 'b=["x y"]', "c=1.5"]) == {"a": True, "b": ["x y"], "c": 1.5}
     with pytest.raises(UserError, match="give KEY=VALUE"):
         parse_options(["timeout"])
 

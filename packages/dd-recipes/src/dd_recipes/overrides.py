@@ -11,7 +11,7 @@ from typing import Any
 from dd_core.errors import SettingsError
 from dd_recipes.layers import Layer
 
-__all__ = ["Override", "nested", "parse_overrides", "slug", "smoke_layer"]
+__all__ = ["Override", "nested", "parse_overrides", "slug", "smoke_layer", "toml_value"]
 
 # A run of seconds that goes through every phase; its accuracies mean nothing.
 _SMOKE: Mapping[str, Mapping[str, object]] = {
@@ -92,11 +92,11 @@ def parse_overrides(pairs: Iterable[str]) -> list[Override]:
         if not equals or not all(parts):
             wrong.append(f"--set {pair!r} is not key=value, as in students.epochs=100.")
         elif parts[0] != "cells":
-            found.append(Override(pair, "", parts, _parse(value.strip())))
+            found.append(Override(pair, "", parts, toml_value(value.strip())))
         elif len(parts) < 3:
             wrong.append(f"--set {pair!r} names no setting; write cells.NAME.students.epochs=100.")
         else:
-            found.append(Override(pair, parts[1], parts[2:], _parse(value.strip())))
+            found.append(Override(pair, parts[1], parts[2:], toml_value(value.strip())))
     if wrong:
         raise SettingsError("\n".join(wrong))
     return found
@@ -143,7 +143,13 @@ def _fewer(objectives: object) -> Iterable[tuple[str, dict[str, Any]]]:
             yield name, {"options": fewer}
 
 
-def _parse(text: str) -> object:
+def toml_value(text: str) -> Any:
+    """A value as TOML has it; what is not TOML is the text itself.
+
+    Example:
+        >>> toml_value("[1, 2.5]"), toml_value("sgd")
+        ([1, 2.5], 'sgd')
+    """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -192,10 +192,19 @@ def gather(recipe: Recipe, out: Path, command: Sequence[str] = ()) -> Results:
     folder.require_readable()
     stored = readable(out / "results.json").get("rows", [])
     why_not = {row["name"]: row["note"] for row in stored if row["status"] == "not run"}
+    elsewhere = {c.name for c in recipe.cells if _is_taken(folder.cell(c.name))}
     runtime = Runtime.from_record(read_json(out / "run.json")["runtime"])
     with folder.guarded():
         _write_command(folder, command)
-    return _store(recipe, folder, runtime, why_not, set())
+    return _store(recipe, folder, runtime, why_not, elsewhere)
+
+
+def _is_taken(cell: Path) -> bool:
+    """Whether a process is measuring a cell."""
+    if not cell.exists():
+        return False
+    with held(cell) as ours:
+        return not ours
 
 
 def _identity(recipe: Recipe) -> dict[str, Any]:

@@ -33,7 +33,6 @@ __all__ = [
     "judge_claim",
     "not_run",
     "student_t_quantile",
-    "welch_interval",
     "why_no_interval",
 ]
 
@@ -225,19 +224,6 @@ def why_no_interval(*sides: Sample) -> str:
     """
     alike = all(side.n is None or side.n > 1 for side in sides if side.std is not None)
     return f"{'all students alike' if alike else 'one student'}, no interval"
-
-
-def welch_interval(
-    mean: float, std: float, n: int, other_mean: float, other_std: float, other_n: int
-) -> tuple[float, float] | None:
-    """The 95% interval of a difference of means; None where one has a single sample.
-
-    Example:
-        >>> low, high = welch_interval(3.0, 1.0, 10, 1.0, 1.0, 10)
-        >>> round(low, 2), round(high, 2)
-        (1.06, 2.94)
-    """
-    return interval_of_difference(Sample(mean, std, n), Sample(other_mean, other_std, other_n))
 
 
 def student_t_quantile(p: float, dof: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dd_recipes.commands._cluster import Jobs
 from dd_recipes.commands._finish import finish
 from dd_recipes.commands._options import hardware_options
 from dd_recipes.commands._recipe import cell_option, load, recipe_options
-from dd_recipes.jobs import is_torchrun
+from dd_recipes.jobs import is_torchrun, run_jobs
 
 if TYPE_CHECKING:
     from dd_recipes.recipe import Recipe
@@ -74,7 +75,7 @@ def reproduce(
 
     from dd_recipes.helpers import joined
     from dd_recipes.progress import showing
-    from dd_recipes.runner import Hardware, gather, require_same
+    from dd_recipes.runner import Hardware
     from dd_recipes.runner import reproduce as run
 
     began, line = time.time(), ["dd-recipes", *sys.argv[1:]]
@@ -83,35 +84,31 @@ def reproduce(
     log = Console(stderr=True)
     if worker is None:
         log.print(f"{recipe.title}\nrun folder: {folder}", markup=False, highlight=False)
+    submitted = Jobs(recipe, folder, cells, rerun, began)
     with _saying_how_to_go_on(rerun):
-        shared = jobs > 1 or cluster is not None
-        if cluster is not None:  # before jobs stand in a queue for it
-            require_same(recipe, folder, rerun)
-        if shared:
-            wanted = _chosen(recipe, cells, rerun)
-            _run_shared(recipe, folder, wanted, jobs, began, cluster, cluster_options)
+        if cluster is not None:
+            submitted.run(jobs, _arguments_of_a_job(folder), cluster, cluster_options)
+        elif jobs > 1 and run_jobs(jobs, _arguments_of_a_job(folder), began=began) == _STOPPED:
+            raise KeyboardInterrupt
         if cluster == "slurm":  # this machine is where jobs are submitted, not where they compute
-            results = gather(recipe, folder, line)
+            results = submitted.results(line)
         else:
             with showing(log) as listen, joined() as helpers:
                 results = run(
                     recipe, folder, data_root=data, listen=listen,
                     command=() if worker else line, cells=cells, rerun=rerun,
                     hardware=Hardware(device, precision, compile),
-                    began=began if shared else None, helpers=helpers,
+                    began=began if jobs > 1 or cluster else None, helpers=helpers,
                 )  # fmt: skip
         if worker is None:
             finish(results, folder, as_json=as_json)
+    code = submitted.say_left(results) if cluster == "slurm" else 0
     failed = failed_cells(results, recipe, cells, rerun)
-    left = _left(results, recipe, cells, rerun) if cluster == "slurm" else []
-    again = "the same command without --rerun" if rerun else "the same command"
     if failed:
-        click.echo(f"failed: {', '.join(failed)}; {again} tries them again", err=True)
-    if left:
-        text = f"not measured, since jobs ended before: {', '.join(left)}; {again} goes on"
-        click.echo(text, err=True)
-    if failed or left:
-        raise SystemExit(1)
+        command = "the same command without --rerun" if rerun else "the same command"
+        click.echo(f"failed: {', '.join(failed)}; {command} tries them again", err=True)
+    if failed or code:
+        raise SystemExit(max(code, 1))
 
 
 def _helps_another(*, alone: bool) -> bool:
@@ -136,53 +133,6 @@ def _helps_another(*, alone: bool) -> bool:
 
     with joined():
         return True
-
-
-def _run_shared(
-    recipe: Recipe, folder: Path, wanted: set[str], jobs: int, began: float, cluster: str | None,
-    options: tuple[str, ...],
-) -> None:  # fmt: skip
-    """Runs the command in several processes, here or on a cluster.
-
-    Raises:
-        KeyboardInterrupt: They were stopped.
-        UserError: On a cluster no job began the run.
-    """
-    arguments = _arguments_of_a_job(folder)
-    if cluster is None:
-        from dd_recipes.jobs import run_jobs
-
-        code = run_jobs(jobs, arguments, began=began)
-    else:
-        from dd_recipes.cluster import logs_of, parse_options, run_on_cluster
-
-        code = run_on_cluster(
-            jobs, arguments, cluster=cluster, options=parse_options(options), folder=folder,
-            began=began, watch=_counting(recipe, folder, wanted),
-        )  # fmt: skip
-        if code not in (0, _STOPPED) and not (folder / "run.json").exists():
-            from dd_core.errors import UserError
-
-            raise UserError(f"No job began the run. What they printed is in {logs_of(folder)}.")
-    if code == _STOPPED:
-        raise KeyboardInterrupt
-
-
-def _counting(recipe: Recipe, folder: Path, wanted: set[str]) -> Callable[[], None]:
-    """What says, whenever it is called, how many cells are measured, if that has changed."""
-    from dd_recipes.collect import is_done
-    from dd_recipes.runfolder import RunFolder
-
-    run, said = RunFolder(folder), set[int]()
-    cells = [cell for cell in recipe.cells if cell.name in wanted]
-
-    def count() -> None:
-        n = sum(is_done(run, cell, recipe.seed) for cell in cells)
-        if n not in said:
-            said.add(n)
-            click.echo(f"{n} of {len(cells)} cells are measured", err=True)
-
-    return count
 
 
 @contextmanager
@@ -219,14 +169,6 @@ def failed_cells(
     """
     chosen = _chosen(recipe, cells, rerun)
     return [row.name for row in results.failed if row.name in chosen]
-
-
-def _left(
-    results: Results, recipe: Recipe, cells: tuple[str, ...], rerun: tuple[str, ...]
-) -> list[str]:
-    """Names of the cells that this command was asked for and that nothing is known of."""
-    chosen = _chosen(recipe, cells, rerun)
-    return [row.name for row in results.rows if row.status == "missing" and row.name in chosen]
 
 
 def _chosen(recipe: Recipe, cells: tuple[str, ...], rerun: tuple[str, ...]) -> set[str]:
