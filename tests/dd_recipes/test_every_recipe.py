@@ -12,7 +12,7 @@ from dd_core.extractors import ExtractorPool
 from dd_core.minmax import Distiller
 from dd_core.runtime import choose_runtime
 from dd_recipes.catalog import entries, find
-from dd_recipes.pace import Shape, blank_images
+from dd_recipes.pace import Shape, blank_images, iteration_seconds
 from dd_recipes.reader import load_recipe
 from dd_recipes.recipe import Cell
 from dd_recipes.source_table import SOURCES
@@ -58,6 +58,7 @@ def take_a_step(cell: Cell) -> None:
     distiller = Distiller(images, cell.distill, cell.network, pool, seed=0, runtime=PLAIN)
     before = distiller.all_pixels().clone()
     assert torch.isfinite(distiller.step(0)).all()
+    assert iteration_seconds(shape, cell.distill, PLAIN) > 0  # as plan tries it
     after = distiller.all_pixels()
     assert torch.isfinite(after).all() and not torch.equal(before, after)
 

@@ -293,10 +293,15 @@ def _class_folders(folder: Path) -> list[str]:
 
 
 def _images(folder: Path) -> Iterator[Path]:
+    return (Path(base, name) for base, name in _image_names(folder))
+
+
+def _image_names(folder: Path) -> Iterator[tuple[str, str]]:
+    """Folder and name of each image file; a data set has so many that paths take seconds."""
     for base, _, files in os.walk(folder):
         for name in files:
             if not name.startswith(".") and name.lower().endswith(_ENDINGS):
-                yield Path(base, name)
+                yield base, name
 
 
 def has_image_folders(folder: Path) -> bool:
@@ -305,7 +310,7 @@ def has_image_folders(folder: Path) -> bool:
 
 
 def _count(folder: Path) -> int:
-    return sum(1 for _ in _images(folder))
+    return sum(1 for _ in _image_names(folder))
 
 
 def _counted(folder: Path, names: list[str]) -> dict[str, int]:

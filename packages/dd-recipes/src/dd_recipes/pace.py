@@ -155,12 +155,14 @@ def iteration_seconds(
     few = replace(shape, n_classes=min(classes, shape.n_classes))
     synthetic = settings.synthetic
     init = replace(synthetic, init="real", init_file="") if synthetic.init == "file" else synthetic
-    trial = replace(settings, synthetic=init)
-    pace, shared = _pace(few, trial, runtime, warm=warm), 0.0
+    trial, shared = replace(settings, synthetic=init), 0.0
     if _shares_frequencies(settings):
         least = replace(trial, batch_real=1, synthetic=replace(init, ipc=1))
-        one, two = (_pace(replace(shape, n_classes=n), least, runtime, warm=False) for n in (1, 2))
-        shared = min(pace, max(0.0, 2 * one - two))
+        one = _pace(replace(shape, n_classes=1), least, runtime, warm=warm)
+        two = _pace(replace(shape, n_classes=2), least, runtime, warm=True)
+        shared, warm = max(0.0, 2 * one - two), True
+    pace = _pace(few, trial, runtime, warm=warm)
+    shared = min(pace, shared)
     return shared + (pace - shared) * shape.n_classes / few.n_classes
 
 
@@ -172,7 +174,7 @@ def _shares_frequencies(settings: DistillSettings) -> bool:
 
 def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime, *, warm: bool) -> float:
     """Seconds of an iteration on images of these classes, a mean over one cycle of ``hold``."""
-    synthetic = settings.synthetic
+    settings, synthetic = _with_heads(settings, shape.n_classes), settings.synthetic
     enough = max(settings.batch_real, synthetic.ipc * synthetic.factor**2)
     images = blank_images(shape, enough, random=True)
     pool = None
@@ -190,6 +192,17 @@ def _pace(shape: Shape, settings: DistillSettings, runtime: Runtime, *, warm: bo
         distiller.step(iteration)
     clock.lap()
     return clock.median() / settings.hold
+
+
+def _with_heads(settings: DistillSettings, n_classes: int) -> DistillSettings:
+    """The settings with no more classes for the head than the trial has; the cost is the same."""
+    terms = tuple(
+        replace(term, options={**term.options, "n_head": min(int(heads), n_classes)})
+        if (heads := term.options.get("n_head"))
+        else term
+        for term in settings.objectives
+    )
+    return replace(settings, objectives=terms)
 
 
 class _Stop(Exception):
