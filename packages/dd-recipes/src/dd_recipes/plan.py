@@ -183,7 +183,7 @@ class _Work:
         source = SOURCES.get(cell.data.source)
         self.n_classes = (source.classes if source else None) or 10
         counts = source.counts[0] if source and source.counts else (10_000, 1_000)
-        self.n_train = found.train or counts[0]
+        self.n_train, self.n_test = found.train or counts[0], found.test or counts[1]
         size = cell.data.size or (source.px if source else 0) or 32
         channels = 1 if cell.data.source == "embedded" else 3
         self.shape = Shape(cell.network, channels, size, self.n_classes)
@@ -205,9 +205,11 @@ class _Work:
 
     @property
     def student_images(self) -> float:
-        """Images that the students' training goes through."""
+        """Images that the students' training goes through; each test image counts a third."""
         s, views = self.cell.students, self.cell.views * self.n_classes
-        return float(total_steps(views, s) * min(s.batch_size, views) * s.students)
+        trained = total_steps(views, s) * min(s.batch_size, views)
+        tests = min(s.evaluations, total_steps(views, s))
+        return s.students * (trained + tests * self.n_test / 3)
 
     @property
     def whole_key(self) -> str:
