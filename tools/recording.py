@@ -1,8 +1,8 @@
 """Runs the commands of a Markdown page in a fresh clone, and writes what they print into the page.
 
 In each block ```console, a line that starts with ``$ `` is a command, and what follows, up to the
-next command, is what it prints. All commands are typed into one shell, in the root of a new clone of
-this repository's last commit.
+next command, is what it prints. All commands are typed into one shell, in the root of a new clone
+of this repository's last commit.
 
     python tools/recording.py docs/tutorials/recording.md --data DIR
 

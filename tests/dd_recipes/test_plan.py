@@ -50,8 +50,8 @@ def test_phases_are_counted_from_the_settings(paces: dict[str, int]) -> None:
     made = plan.make_plan(recipe, recipe.cells, None, PLAIN)
     real, packed, dm, ncfm = made.cells
     assert (real.pool_seconds, real.set_seconds, real.memory) == (0, 0, None)
-    # 3 students, 200 steps of 64 images; 10 or 40 views of 10 classes are more than a batch. Each is
-    # tested on 2,500 images some times; that is a forward pass, a third of a step.
+    # 3 students, 200 steps of 64 images; 10 or 40 views of 10 classes are more than a batch. Tests
+    # on 2,500 images are forward passes, each a third of a step.
     students = 3 * (200 * 64 + recipe.cells[0].students.evaluations * 2500 / 3)
     assert real.student_seconds == packed.student_seconds == pytest.approx(students)
     assert (dm.pool_seconds, dm.set_seconds) == (0, 100 * 2)
