@@ -163,10 +163,14 @@ def test_ctrl_c_while_jobs_are_submitted_cancels_them(
         return jobs[-1]
 
     monkeypatch.setattr(AutoExecutor, "submit", submit)
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", n=3)
-    assert [job.cancelled for job in jobs] == [True]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup would ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "run", n=3)
+        assert [job.cancelled for job in jobs] == [True]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_the_log_of_submitit_keeps_out_of_standard_output(
