@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
@@ -64,7 +65,7 @@ def _typed(block: str, shell: Shell) -> Iterator[str]:
         print(f"$ {command}", flush=True)
         shown = shell.run(command)
         if "pip install" in command:
-            shown = f"...\n{shown.splitlines()[-1]}"
+            shown = f"...\n{fill(shown.splitlines()[-1], int(WIDTH), break_on_hyphens=False)}"
         yield f"$ {command}\n" + (f"{shown}\n" if shown else "")
 
 

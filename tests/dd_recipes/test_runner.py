@@ -18,6 +18,7 @@ from dd_core.artifact import DistilledSet
 from dd_core.errors import RunError, UserError
 from dd_core.events import Event, Message, PhaseAdvanced, PhaseStarted
 from dd_core.settings import DistillSettings
+from dd_recipes.find_data import Found
 from dd_recipes.measure_settings import ContinualSettings, SearchSettings
 from dd_recipes.reader import read_recipe
 from dd_recipes.recipe import Cell, DataSource, Recipe
@@ -520,7 +521,8 @@ def test_rerun_keeps_what_cannot_be_computed_anew(
     folder = tmp_path / "run"
     results = reproduce(recipe, folder, hardware=PLAIN)
     before = content(folder / "cells" / "random-packed")
-    monkeypatch.setattr(Shelf, "missing", lambda _, source: "gone" if source == gone else "")
+    looks = (Found("x", "found"), Found("x", "missing", problem="gone"))
+    monkeypatch.setattr(Shelf, "look", lambda _, source: looks[source == gone])
     recorder = Recorder()
     again = reproduce(recipe, folder, listen=recorder, rerun=["*"])
     assert recorder.computed == ["students random-real"]
