@@ -43,7 +43,7 @@ def test_ctrl_c_says_how_to_go_on_without_losing_anything(
 def test_ctrl_c_in_processes_says_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_arguments: list[str]
 ) -> None:
-    monkeypatch.setattr("dd_recipes.jobs.run_jobs", lambda *_, **__: 130)
+    monkeypatch.setattr("dd_recipes.commands.reproduce.run_jobs", lambda *_, **__: 130)
     out = ["--out", str(tmp_path / "run"), "--jobs", "2"]
     result = call([*tiny_arguments, *out, "--rerun", "dm"])
     assert (result.exit_code, "without --rerun" in result.output) == (130, True)
