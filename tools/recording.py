@@ -21,7 +21,7 @@ from textwrap import fill
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 END = "recording-end-of-command"
-WIDTH = "100"
+WIDTH = "80"
 
 
 class Shell:
