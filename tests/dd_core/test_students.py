@@ -21,8 +21,9 @@ from dd_core import (
     select_random,
 )
 from dd_core.checkpoint import locked
-from dd_core.evaluation import Evaluation
+from dd_core.evaluation import Evaluation, students
 from dd_core.events import PhaseAdvanced
+from dd_core.runtime import choose_runtime
 
 QUICK = StudentSettings(
     students=2, epochs=12, batch_size=12, learning_rate=5e-3, cutmix=0.0, augmentation="none"
@@ -70,6 +71,23 @@ def test_fixed_steps_train_sets_of_any_size_alike(images, test_images, network, 
             folder=tmp_path / str(ipc), seed=0, runtime=runtime,
         )  # fmt: skip
         assert result.curves[0][0][0] == epochs
+
+
+def test_students_side_by_side_share_the_time_that_they_take(
+    data, test_images, network, tmp_path, monkeypatch
+):
+    """Two threads train two of three students in six seconds, and then the third in six."""
+    train = students.train
+
+    def in_six_seconds(*arguments, **options):
+        return {**train(*arguments, **options), "seconds": 6.0}
+
+    monkeypatch.setattr(students, "train", in_six_seconds)
+    result = evaluate(
+        data, test_images, network, replace(QUICK, students=3), folder=tmp_path, seed=0,
+        runtime=choose_runtime("cpu", "float32", "off", threads=2),
+    )  # fmt: skip
+    assert result.seconds == 12.0
 
 
 def test_one_student_has_no_deviation():

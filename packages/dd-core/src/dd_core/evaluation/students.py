@@ -51,7 +51,8 @@ class Evaluation:
         best: The best of the test evaluations of each student. It is chosen on the test set, so
             it is no result; papers that report it are compared with it.
         curves: For each student, pairs of epoch and test accuracy.
-        seconds: Time of training and testing, added over students and attempts.
+        seconds: Time of training and testing, over all attempts; students that are trained side by
+            side share it.
         confusion: int64 of shape (n, n_classes, n_classes): test images of each student after its
             last epoch, rows by true class, columns by predicted class. None where it was made by
             hand without.
@@ -233,7 +234,7 @@ def _check_alike(data: DistilledSet | LabeledImages, test: LabeledImages) -> Non
 class _Classroom:
     """Trains and tests the students of one evaluation, a lot a call, in any order and thread.
 
-    A lot is ``together`` students, one network for the device.
+    A lot is ``together`` students, one network for the device; ``beside`` lots train at a time.
     """
 
     training: TrainingSet
@@ -246,6 +247,7 @@ class _Classroom:
     checkpoint_seconds: float
     key: str
     together: int = 1
+    beside: int = 1
 
     @property
     def steps(self) -> int:
@@ -300,7 +302,7 @@ class _Classroom:
             record = {
                 "curve": facts["curves"][place],
                 "confusion": facts["confusions"][place],
-                "seconds": facts["seconds"] / len(lot),
+                "seconds": facts["seconds"] / len(lot) / self.beside,
             }
             save_record(self._path(number), record, key=self.key)
         self._state(lot).unlink(missing_ok=True)
@@ -351,7 +353,8 @@ def _evaluate(classroom: _Classroom, many: int, phase: str, listen: Listener) ->
     missing = [number for number in numbers if records[number] is None]
     firsts = lot_starts(missing, classroom.together)
     for workers, group in in_rounds(firsts, len(numbers), many):
-        run_side_by_side(classroom.run, group, workers, report, threads=classroom.runtime.threads)
+        room = replace(classroom, beside=workers)
+        run_side_by_side(room.run, group, workers, report, threads=room.runtime.threads)
     found = [record for record in map(classroom.record, numbers) if record is not None]
     curves = tuple(tuple((e, a) for e, a in _curve(record)) for record in found)
     last = tuple(curve[-1][1] for curve in curves)
