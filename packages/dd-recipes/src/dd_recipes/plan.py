@@ -25,7 +25,7 @@ from dd_recipes.work import Keys
 __all__ = ["Estimate", "Plan", "make_plan"]
 
 _SPEED_STEPS = 11  # about as many iterations as a cell of measure "speed" takes
-_PATIENCE = 4.0
+_PATIENCE = 2.5
 """Seconds of trials; what is left is estimated from the trials that are most alike."""
 
 
