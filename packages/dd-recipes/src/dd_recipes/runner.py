@@ -42,7 +42,7 @@ from dd_recipes.runfolder import (
     run_folder,
     write_json,
 )
-from dd_recipes.selection import select_cells
+from dd_recipes.selection import cells_again, chosen_cells
 from dd_recipes.shelf import Shelf
 from dd_recipes.work import Work
 
@@ -129,9 +129,7 @@ def reproduce(
         OSError: The disk is full.
     """
     began = float(os.environ.get(BEGAN, time.time())) if began is None else began
-    again = select_cells(recipe, rerun, "--rerun") if rerun else ()
-    chosen = select_cells(recipe, cells)
-    chosen = tuple(cell for cell in recipe.cells if cell in chosen or cell in again)
+    again, chosen = cells_again(recipe, rerun), chosen_cells(recipe, cells, rerun)
     embedded = {cell.data.source == "embedded" for cell in recipe.cells}
     folder, shelf = run_folder(out), Shelf(data_root, listen, mixed=len(embedded) > 1)
     names = {cell.name for cell in again}
@@ -169,7 +167,7 @@ def require_same(recipe: Recipe, out: Path, rerun: Sequence[str] = ()) -> None:
     Raises:
         UserError: The folder is not a run folder, or not of this run.
     """
-    again = select_cells(recipe, rerun, "--rerun") if rerun else ()
+    again = cells_again(recipe, rerun)
     kept = [cell for cell in recipe.cells if cell not in again]
     settings = {cell.name: computation(cell, recipe.seed, None) for cell in kept}
     run_folder(out).require_same(_identity(recipe), settings)

@@ -11,7 +11,7 @@ from dd_core.errors import UserError
 if TYPE_CHECKING:
     from dd_recipes.recipe import Cell, Recipe
 
-__all__ = ["select_cells"]
+__all__ = ["cells_again", "chosen_cells", "select_cells"]
 
 
 def select_cells(recipe: Recipe, globs: Sequence[str], option: str = "--cells") -> tuple[Cell, ...]:
@@ -41,3 +41,14 @@ def select_cells(recipe: Recipe, globs: Sequence[str], option: str = "--cells") 
                 f"{option} {pattern} matches no cell of {recipe.name}; there are {shown}."
             )
     return tuple(c for c in recipe.cells if any(fnmatchcase(c.name, p) for p in patterns))
+
+
+def cells_again(recipe: Recipe, rerun: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells that --rerun names; none without it."""
+    return select_cells(recipe, rerun, "--rerun") if rerun else ()
+
+
+def chosen_cells(recipe: Recipe, cells: Sequence[str], rerun: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells that a command is for: those of --cells, and those of --rerun."""
+    chosen = (*select_cells(recipe, cells), *cells_again(recipe, rerun))
+    return tuple(cell for cell in recipe.cells if cell in chosen)

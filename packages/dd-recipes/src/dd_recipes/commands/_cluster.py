@@ -93,25 +93,19 @@ class Jobs:
         measured = self._measured()
         return [name for name in open_ if name not in measured]
 
-    def _chosen(self) -> list[Cell]:
-        from dd_recipes.selection import select_cells
+    def _chosen(self) -> tuple[Cell, ...]:
+        from dd_recipes.selection import chosen_cells
 
-        chosen = select_cells(self.recipe, self.cells)
-        again = self._again()
-        return [cell for cell in self.recipe.cells if cell in chosen or cell.name in again]
-
-    def _again(self) -> set[str]:
-        from dd_recipes.selection import select_cells
-
-        cells = select_cells(self.recipe, self.rerun, "--rerun") if self.rerun else ()
-        return {cell.name for cell in cells}
+        return chosen_cells(self.recipe, self.cells, self.rerun)
 
     def _measured(self) -> set[str]:
         """Names of the cells that are measured; those of --rerun, since the command began."""
         from dd_recipes.collect import measured
         from dd_recipes.runfolder import RunFolder
+        from dd_recipes.selection import cells_again
 
-        folder, again = RunFolder(self.folder), self._again()
+        folder = RunFolder(self.folder)
+        again = {cell.name for cell in cells_again(self.recipe, self.rerun)}
         found = {c.name: measured(folder, c, self.recipe.seed) for c in self._chosen()}
         return {
             name

@@ -173,12 +173,9 @@ def failed_cells(
 
 def _chosen(recipe: Recipe, cells: tuple[str, ...], rerun: tuple[str, ...]) -> set[str]:
     """Names of the cells that the command was asked for."""
-    from dd_recipes.selection import select_cells
+    from dd_recipes.selection import chosen_cells
 
-    chosen = {cell.name for cell in select_cells(recipe, cells)}
-    if rerun:
-        chosen |= {cell.name for cell in select_cells(recipe, rerun, "--rerun")}
-    return chosen
+    return {cell.name for cell in chosen_cells(recipe, cells, rerun)}
 
 
 def refuse_without_data(
